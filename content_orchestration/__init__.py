@@ -1,0 +1,1 @@
+"""Dagster project for the storage life of a multi-tenant content platform."""

@@ -1,0 +1,1 @@
+"""The engines. They import no Dagster; clients, clock and sleep are arguments."""

@@ -1,0 +1,1 @@
+"""Clients of the outside world, as Dagster resources. They decide nothing."""

@@ -1,0 +1,153 @@
+"""The PostgreSQL client: a lazy psycopg pool, advisory locks, and an SQLAlchemy engine for Alembic.
+
+Statements do not belong here; they are in `sql/`.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from content_orchestration.core.database import Row
+from content_orchestration.core.errors import AlreadyRunning, Transient
+from content_orchestration.core.sql import statement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_CONNECT_SECONDS = 10.0
+
+
+class PostgresClient:
+    """Connections to one database. Nothing is opened before the first use; `close` ends what was opened."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 20,
+        statement_timeout: float = 300.0,
+        application_name: str = "content_orchestration",
+    ) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._application_name = application_name
+        # UTC and ISO, so that what PostgreSQL prints does not depend on the role's or the server's settings.
+        self._options = f"-c statement_timeout={int(statement_timeout * 1000)} -c timezone=UTC -c datestyle=ISO,YMD"
+        self._pool: ConnectionPool[Connection[Row]] | None = None
+        self._engine: Engine | None = None
+        self._guard = threading.Lock()
+
+    @property
+    def address(self) -> str:
+        """Host, port and database, without the secret: for messages."""
+        parts = urlsplit(self._url)
+        return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection[Row]]:
+        """A pooled connection in a transaction. Raises `Transient` when the server cannot be reached."""
+        try:
+            pool = self._opened()
+            connection = pool.getconn(timeout=_CONNECT_SECONDS)
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise self._no_connection() from error
+        try:
+            with connection:
+                yield connection
+        finally:
+            pool.putconn(connection)
+
+    @contextmanager
+    def advisory_lock(self, name: str) -> Iterator[None]:
+        """Hold the session lock `name` on a connection of its own; raises `AlreadyRunning` when it is taken.
+
+        It fails and does not wait: a queue of schedules behind a stuck run hides the stuck run.
+        """
+        with self._connect() as connection:
+            taken = connection.execute(statement("locks/try"), {"name": name}).fetchone()
+            if not taken or not taken["locked"]:
+                holder = connection.execute(statement("locks/holder"), {"name": name}).fetchone()
+                who = (
+                    f"pid {holder['pid']} ({holder['application_name']}) since {holder['since']}"
+                    if holder
+                    else "another"
+                )
+                raise AlreadyRunning(f"{name} is already running: its lock is held by {who}; wait for it or end it")
+            yield
+
+    def engine(self) -> "Engine":
+        """An SQLAlchemy engine on the same database, for Alembic. One connection, not pooled."""
+        from sqlalchemy import create_engine
+        from sqlalchemy.pool import NullPool
+
+        if self._engine is None:
+            self._engine = create_engine("postgresql+psycopg://", creator=self._connect_plain, poolclass=NullPool)
+        return self._engine
+
+    def close(self) -> None:
+        """Close the pool. The client may be used again and then opens a new one."""
+        with self._guard:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> ConnectionPool[Connection[Row]]:
+        with self._guard:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._url,
+                    connection_class=Connection[Row],
+                    kwargs=self._arguments(),
+                    min_size=0,
+                    max_size=self._pool_size,
+                    # A server that was restarted leaves dead connections behind; the check replaces them.
+                    check=ConnectionPool.check_connection,
+                    open=True,
+                    name=self._application_name,
+                )
+            return self._pool
+
+    def _no_connection(self) -> Transient:
+        """The pool says only that it waited; one connection beside it says why."""
+        try:
+            self._connect().close()
+        except Transient as reason:
+            return Transient(f"{reason}: see that the server runs and that DATABASE_PUBLIC_URL is right")
+        return Transient(
+            f"all {self._pool_size} connections to PostgreSQL at {self.address} were in use for "
+            f"{_CONNECT_SECONDS:.0f} s: raise DATABASE_POOL_SIZE, or run less at once"
+        )
+
+    def _arguments(self) -> dict[str, object]:
+        return {
+            "row_factory": dict_row,
+            "options": self._options,
+            "application_name": self._application_name,
+            "connect_timeout": int(_CONNECT_SECONDS),
+            "keepalives_idle": 30,
+        }
+
+    def _connect(self) -> Connection[Row]:
+        try:
+            return Connection[Row].connect(self._url, autocommit=True, **self._arguments())  # type: ignore[arg-type]
+        except psycopg.OperationalError as error:
+            raise Transient(f"PostgreSQL at {self.address} refused the connection ({error})") from error
+
+    def _connect_plain(self) -> "psycopg.Connection[tuple[object, ...]]":
+        return psycopg.connect(self._url, options=self._options, application_name=self._application_name)

@@ -1,0 +1,281 @@
+"""Every environment variable of the project: its name, type, default, unit and meaning.
+
+The README's table is generated from this file (`python -m content_orchestration.settings`). Nothing else reads the
+environment. The defaults describe the local stack; production sets endpoints and credentials.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+LOCAL_KEY = "local-development-key"
+_LOOPBACK = {"127.0.0.1", "localhost", "::1", ""}
+
+
+def _is_loopback(url: str) -> bool:
+    return (urlsplit(url).hostname or "") in _LOOPBACK
+
+
+class Settings(BaseSettings):
+    """The validated environment. An unset production secret beside a production endpoint is refused here."""
+
+    model_config = SettingsConfigDict(
+        case_sensitive=True, extra="ignore", frozen=True, populate_by_name=True,
+        # An error message with the input in it would carry the password into logs and into Dagster's UI.
+        hide_input_in_errors=True, env_ignore_empty=True,
+    )  # fmt: skip
+
+    database_public_url: SecretStr = Field(
+        default=SecretStr(""),
+        alias="DATABASE_PUBLIC_URL",
+        description="PostgreSQL of the platform, `postgresql://user:password@host:port/database`. "
+        "Empty means the local server on `LOCAL_POSTGRES_PORT`.",
+    )
+    database_pool_size: int = Field(
+        default=20, ge=1, le=200, alias="DATABASE_POOL_SIZE", description="Most connections that one process opens."
+    )
+    database_statement_timeout: float = Field(
+        default=300,
+        gt=0,
+        alias="DATABASE_STATEMENT_TIMEOUT",
+        description="Seconds after which PostgreSQL cancels a statement of ours.",
+    )
+    dagster_pg_url: SecretStr = Field(
+        default=SecretStr(""),
+        alias="DAGSTER_PG_URL",
+        description="PostgreSQL for Dagster's own storage. Empty means database `dagster` of the local server.",
+    )
+
+    zerodb_api_key: SecretStr = Field(
+        default=SecretStr(""), alias="ZERODB_API_KEY", description="Key of the ZeroDB project, sent as `X-API-Key`."
+    )
+    zerodb_project_id: str = Field(
+        default="local",
+        min_length=1,
+        alias="ZERODB_PROJECT_ID",
+        description="ZeroDB project of the bodies.",
+    )
+    api_base_url: str = Field(
+        default="",
+        alias="API_BASE_URL",
+        description="Base URL of ZeroDB's API, version included. Empty means the local server on `LOCAL_ZERODB_PORT`.",
+    )
+    api_timeout: float = Field(
+        default=30, gt=0, alias="API_TIMEOUT", description="Seconds that one ZeroDB request may take."
+    )
+    zerodb_concurrency: int = Field(
+        default=8, ge=1, le=64, alias="ZERODB_CONCURRENCY", description="Most ZeroDB requests in flight in one process."
+    )
+
+    bigquery_project_id: str = Field(
+        default="",
+        alias="BIGQUERY_PROJECT_ID",
+        description="Google Cloud project of the dataset. Empty means `local-project` on the emulator.",
+    )
+    bigquery_dataset: str = Field(
+        default="content_dr",
+        pattern=r"^[A-Za-z0-9_]{1,1024}$",
+        alias="BIGQUERY_DATASET",
+        description="Dataset that holds the disaster-recovery tables.",
+    )
+    bigquery_location: str = Field(
+        default="US", alias="BIGQUERY_LOCATION", description="Location in which the dataset is created."
+    )
+    bigquery_sync_enabled: bool = Field(
+        default=True,
+        alias="BIGQUERY_SYNC_ENABLED",
+        description="`false` makes the replication schedule skip, with the reason; all else works.",
+    )
+    bigquery_sync_interval_minutes: int = Field(
+        default=15,
+        alias="BIGQUERY_SYNC_INTERVAL_MINUTES",
+        description="Minutes between two syncs; a divisor of 60.",
+    )
+    bigquery_sync_batch_size: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        alias="BIGQUERY_SYNC_BATCH_SIZE",
+        description="Changed rows that one window takes before the next begins; one transaction is never split.",
+    )
+    sync_max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        alias="SYNC_MAX_BYTES",
+        description="Bytes of rows and bodies after which a load file is closed and the next begun.",
+    )
+    bigquery_endpoint: str = Field(
+        default="",
+        alias="BIGQUERY_ENDPOINT",
+        description="REST address of an emulator. Empty means Google's service when `BIGQUERY_PROJECT_ID` is set, "
+        "else the local emulator on `LOCAL_BIGQUERY_PORT`.",
+    )
+
+    migration_batch_size: int = Field(
+        default=100, ge=1, le=1000, alias="MIGRATION_BATCH_SIZE", description="Legacy rows in one migration batch."
+    )
+
+    report_dir: Path | None = Field(
+        default=None,
+        alias="REPORT_DIR",
+        description="Folder of the JSON reports that jobs write beside their metadata. Empty means `reports` in "
+        "`LOCAL_STATE_DIR`.",
+    )
+    local_state_dir: Path = Field(
+        default=PROJECT_ROOT / ".local",
+        alias="LOCAL_STATE_DIR",
+        description="Folder of everything that the local stack writes. Relative paths start at the project.",
+    )
+    local_postgres_port: int = Field(
+        default=54329, ge=1, le=65535, alias="LOCAL_POSTGRES_PORT", description="Port of the local PostgreSQL."
+    )
+    local_zerodb_port: int = Field(
+        default=9070, ge=1, le=65535, alias="LOCAL_ZERODB_PORT", description="Port of the local ZeroDB server."
+    )
+    local_bigquery_port: int = Field(
+        default=9050,
+        ge=1,
+        le=65535,
+        alias="LOCAL_BIGQUERY_PORT",
+        description="REST port of the local BigQuery emulator.",
+    )
+    local_bigquery_grpc_port: int = Field(
+        default=9060, ge=1, le=65535, alias="LOCAL_BIGQUERY_GRPC_PORT", description="gRPC port of the same emulator."
+    )
+    dagster_ui_port: int = Field(
+        default=3000,
+        ge=1,
+        le=65535,
+        alias="DAGSTER_UI_PORT",
+        description="Port of the Dagster UI that `make up` serves.",
+    )
+
+    @field_validator("local_state_dir", "report_dir")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value if value is None or value.is_absolute() else PROJECT_ROOT / value
+
+    @field_validator("database_public_url", "dagster_pg_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and urlsplit(text).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("must begin with postgresql:// (user:password@host:port/database)")
+        try:
+            urlsplit(text).port  # noqa: B018  (raises for what is no port)
+        except ValueError:
+            raise ValueError(
+                "has a port that is not a number from 0 to 65535: write postgresql://user:password@host:port/database, "
+                "with : / ? # @ in the password percent-encoded"
+            ) from None
+        return value
+
+    @field_validator("api_base_url", "bigquery_endpoint")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"http", "https"}:
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("bigquery_sync_interval_minutes")
+    @classmethod
+    def _divides_the_hour(cls, value: int) -> int:
+        if value < 1 or 60 % value:
+            raise ValueError(
+                "must divide 60 (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60), so that cron steps stay even"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _production_needs_secrets(self) -> Self:
+        if not _is_loopback(self.api_base_url) and not self.zerodb_api_key.get_secret_value():
+            raise ValueError(
+                f"ZERODB_API_KEY is empty but API_BASE_URL is {self.api_base_url}, which is not this machine: "
+                "set ZERODB_API_KEY to the project's key, or unset API_BASE_URL to use the local server"
+            )
+        url = self.database_public_url.get_secret_value()
+        if not _is_loopback(url) and not urlsplit(url).password and "PGPASSWORD" not in os.environ:
+            raise ValueError(
+                "DATABASE_PUBLIC_URL names a server that is not this machine but carries no password: "
+                "write postgresql://user:password@host:port/database, or set PGPASSWORD"
+            )
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """Where the platform's PostgreSQL is, the local server by default. Carries the password: never log it."""
+        return self.database_public_url.get_secret_value() or (
+            f"postgresql://postgres@127.0.0.1:{self.local_postgres_port}/content"
+        )
+
+    @property
+    def dagster_database_url(self) -> str:
+        """Where Dagster's own storage is, the local server by default. Carries the password: never log it."""
+        return self.dagster_pg_url.get_secret_value() or (
+            f"postgresql://postgres@127.0.0.1:{self.local_postgres_port}/dagster"
+        )
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the JSON reports."""
+        return self.report_dir or self.local_state_dir / "reports"
+
+    @property
+    def zerodb_url(self) -> str:
+        """Base URL of ZeroDB's API without a trailing slash."""
+        return self.api_base_url or f"http://127.0.0.1:{self.local_zerodb_port}/api/v1"
+
+    @property
+    def zerodb_key(self) -> str:
+        """The ZeroDB key; the local server's well-known one where none is set. Never log it."""
+        return self.zerodb_api_key.get_secret_value() or LOCAL_KEY
+
+    @property
+    def sync_cron(self) -> str:
+        """The cron schedule of replication."""
+        minutes = self.bigquery_sync_interval_minutes
+        return "0 * * * *" if minutes == 60 else f"*/{minutes} * * * *"
+
+    @property
+    def bigquery_project(self) -> str:
+        """The Google Cloud project; the emulator's where none is set."""
+        return self.bigquery_project_id or "local-project"
+
+    @property
+    def bigquery_url(self) -> str | None:
+        """REST address of the emulator, or None for Google's service."""
+        if self.bigquery_endpoint:
+            return self.bigquery_endpoint
+        return None if self.bigquery_project_id else f"http://127.0.0.1:{self.local_bigquery_port}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The environment, read and checked once a process."""
+    return Settings()
+
+
+def variables_table() -> str:
+    """A Markdown table of every variable, for the README."""
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for field in Settings.model_fields.values():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        if isinstance(default, Path):
+            default = default.relative_to(PROJECT_ROOT)
+        shown = (
+            f"`{str(default).lower() if isinstance(default, bool) else default}`"
+            if default not in ("", None)
+            else "(empty)"
+        )
+        lines.append(f"| `{field.alias}` | {shown} | {field.description} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(variables_table())  # noqa: T201  (a generator's output)
