@@ -1,0 +1,7 @@
+-- Local and test runs stand in for the platform, which owns this table; production only checks it.
+CREATE TABLE IF NOT EXISTS articles (
+    id uuid PRIMARY KEY,
+    tenant_id uuid,
+    title text,
+    status text
+)
