@@ -1,0 +1,1 @@
+"""Shapes of the three tiers: create, check, roll back."""
