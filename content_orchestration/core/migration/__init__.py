@@ -1,0 +1,1 @@
+"""Legacy rows into the content tables, once and completely."""
