@@ -1,0 +1,1 @@
+"""Dagster definitions, one folder for each question a data engineer asks."""

@@ -1,0 +1,1 @@
+"""Do the copies agree?"""

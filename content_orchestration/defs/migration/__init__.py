@@ -1,0 +1,1 @@
+"""Are legacy rows in?"""

@@ -1,0 +1,1 @@
+"""Is BigQuery up to date?"""

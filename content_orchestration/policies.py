@@ -1,0 +1,20 @@
+"""Pools, retries, owners, groups and tags: named once, used everywhere. No engine and no asset belongs here."""
+
+import dagster as dg
+
+OWNERS = ["team:data-engineering"]
+
+# Pool names. `dagster.yaml` gives every pool one slot a run, so two runs of the same work never overlap in the queue;
+# the engines' own advisory locks hold outside of it.
+POOL_SCHEMA = "schema"
+POOL_MIGRATION = "migration"
+POOL_REPLICATION = "replication"
+
+# For what failures.py calls worth a retry: the clients have already retried for a minute or two by then.
+RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
+TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
+
+KIND_POSTGRES = "postgres"
+KIND_BIGQUERY = "bigquery"
+KIND_ZERODB = "mongodb"  # the UI has no icon for ZeroDB; its filters and documents are MongoDB's
