@@ -1,5 +1,7 @@
 """Pools, retries, owners, groups and tags: named once, used everywhere. No engine and no asset belongs here."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 OWNERS = ["team:data-engineering"]
@@ -12,6 +14,9 @@ POOL_REPLICATION = "replication"
 
 # For what failures.py calls worth a retry: the clients have already retried for a minute or two by then.
 RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)
+
+# The recovery point objective: no change may be older than this before it is in BigQuery.
+RPO = timedelta(minutes=15)
 
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 

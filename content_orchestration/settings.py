@@ -110,6 +110,15 @@ class Settings(BaseSettings):
         alias="SYNC_MAX_BYTES",
         description="Bytes of rows and bodies after which a load file is closed and the next begun.",
     )
+    sync_early_rows: int = Field(
+        default=5_000, ge=1, alias="SYNC_EARLY_ROWS", description="Waiting changes that start a sync before its time."
+    )
+    sync_early_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1,
+        alias="SYNC_EARLY_BYTES",
+        description="Bytes of waiting bodies that start a sync before its time.",
+    )
     bigquery_endpoint: str = Field(
         default="",
         alias="BIGQUERY_ENDPOINT",

@@ -45,8 +45,8 @@ class Warehouse(Protocol):
         """Append a Parquet file in one atomic load job; returns when it is done."""
         ...
 
-    def wait_for_job(self, job_id: str) -> None:
-        """Wait until a load job has ended, well or badly; return at once for one that the service does not know."""
+    def wait_for_job(self, job_id: str) -> bool:
+        """Wait until a load job has ended; True if it failed, False if it did not or the service does not know it."""
         ...
 
     def parts_loaded(self, table: str, sync_id: int, synced_at: datetime) -> dict[int, int]:

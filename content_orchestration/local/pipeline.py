@@ -17,7 +17,7 @@ JOB = "content_pipeline"
 
 @dataclass
 class PipelineResult:
-    """What the run did: metadata by asset, and every check with its outcome."""
+    """What the run did: metadata by asset, every check with its outcome, and the steps that materialized something."""
 
     run_id: str
     success: bool
@@ -25,6 +25,7 @@ class PipelineResult:
     assets: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: dict[str, bool] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    steps: set[str | None] = field(default_factory=set)
 
     @property
     def all_passed(self) -> bool:
@@ -81,13 +82,14 @@ def _record(entry: Any, result: PipelineResult, say: Callable[[str], None]) -> N
     if kind == dg.DagsterEventType.ASSET_MATERIALIZATION:
         materialization = event.step_materialization_data.materialization
         values = {key: value.value for key, value in materialization.metadata.items()}
+        result.steps.add(event.step_key)
         result.assets[materialization.asset_key.to_user_string()] = values
     elif kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         name = f"{check.asset_key.to_user_string()}: {check.check_name}"
         result.checks[name] = check.passed
         say(f"  {'ok  ' if check.passed else 'FAIL'} {name}" + (f" - {check.description}" if check.description else ""))
-    elif kind == dg.DagsterEventType.STEP_SUCCESS and _is_asset_step(event.step_key):
+    elif kind == dg.DagsterEventType.STEP_SUCCESS and event.step_key in result.steps:
         say(f"  ok   {event.step_key} ({event.step_success_data.duration_ms / 1000:.1f} s)")
     elif kind == dg.DagsterEventType.STEP_FAILURE:
         error = event.step_failure_data.error
@@ -95,7 +97,3 @@ def _record(entry: Any, result: PipelineResult, say: Callable[[str], None]) -> N
         text = (reason.description if reason else None) or (error.message.strip() if error else "no message")
         result.failures.append(f"{event.step_key}: {text}")
         say(f"  FAIL {event.step_key}: {text}")
-
-
-def _is_asset_step(step: str | None) -> bool:
-    return step is not None and not any(word in step for word in ("_checks", "agrees", "counters_equal", "their_shape"))

@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from content_orchestration.core.replication.tables import ENTITIES
+from content_orchestration.core.replication.tables import ENTITIES, view_name
 from content_orchestration.core.schema.documents import COLLECTIONS
 from content_orchestration.core.schema.postgres import table_counts
-from content_orchestration.core.schema.warehouse import view_name
 from content_orchestration.core.sql import statement
 from content_orchestration.resources.bigquery import BigQueryDRResource
 from content_orchestration.resources.postgres import PostgresResource

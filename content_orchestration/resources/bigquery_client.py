@@ -130,9 +130,9 @@ class BigQueryClient:
         return int(self._call(f"read table {table}", lambda: self._get_table(table)).num_rows or 0)
 
     def schema_of(self, table: str) -> list[tuple[str, str]]:
-        """Name and type of each column."""
+        """Name and type of each column, INT64 and not the older INTEGER, whichever the server says."""
         found = self._call(f"read table {table}", lambda: self._get_table(table))
-        return [(field.name, field.field_type) for field in found.schema]
+        return [(field.name, _standard(field.field_type)) for field in found.schema]
 
     def load_parquet(self, table: str, parquet: BinaryIO, job_id: str) -> LoadResult:
         """Append a Parquet file in one atomic load job; returns when it is done.
@@ -160,8 +160,8 @@ class BigQueryClient:
             raise self._named(f"load into {table}", error) from error
         return LoadResult(job_id, already)
 
-    def wait_for_job(self, job_id: str) -> None:
-        """Wait until a load job has ended, well or badly; return at once for one that the service does not know.
+    def wait_for_job(self, job_id: str) -> bool:
+        """Wait until a load job has ended; True if it failed, False if it did not or the service does not know it.
 
         Raises `Transient` when it still runs after `retry_seconds`, or when nobody can say.
         """
@@ -172,7 +172,7 @@ class BigQueryClient:
             )
         except Permanent as error:
             if isinstance(error.__cause__, google.NotFound):
-                return
+                return False
             raise
         try:
             job.result(timeout=self._retry_seconds, retry=self._bounded)
@@ -183,6 +183,8 @@ class BigQueryClient:
                     f"BigQuery load job {job_id} has not ended after {self._retry_seconds:.0f} s ({error}): "
                     "the next run waits for it again"
                 ) from error
+            return True
+        return False
 
     def parts_loaded(self, table: str, sync_id: int, synced_at: datetime) -> dict[int, int]:
         """Rows that the table holds for each `sync_part` of a sync. Reads one partition: for recovery only."""

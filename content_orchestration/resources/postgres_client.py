@@ -5,7 +5,7 @@ Statements do not belong here; they are in `sql/`.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -39,8 +39,12 @@ class PostgresClient:
         self._url = url
         self._pool_size = pool_size
         self._application_name = application_name
-        # UTC and ISO, so that what PostgreSQL prints does not depend on the role's or the server's settings.
-        self._options = f"-c statement_timeout={int(statement_timeout * 1000)} -c timezone=UTC -c datestyle=ISO,YMD"
+        # UTC and ISO, so that what PostgreSQL prints does not depend on the settings of role or server. Commits are
+        # synchronous: one flushes the log of all that came before, so replication never copies what a crash takes back.
+        self._options = (
+            f"-c statement_timeout={int(statement_timeout * 1000)} -c timezone=UTC -c datestyle=ISO,YMD "
+            "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
+        )
         self._pool: ConnectionPool[Connection[Row]] | None = None
         self._engine: Engine | None = None
         self._guard = threading.Lock()
@@ -53,7 +57,10 @@ class PostgresClient:
 
     @contextmanager
     def connection(self) -> Iterator[Connection[Row]]:
-        """A pooled connection in a transaction. Raises `Transient` when the server cannot be reached."""
+        """A pooled connection in a transaction. Raises `Transient` when the server cannot be reached or breaks off.
+
+        A commit that was cut off may have happened: whoever tries again must look first.
+        """
         try:
             pool = self._opened()
             connection = pool.getconn(timeout=_CONNECT_SECONDS)
@@ -62,6 +69,8 @@ class PostgresClient:
         try:
             with connection:
                 yield connection
+        except psycopg.OperationalError as error:
+            raise Transient(f"PostgreSQL at {self.address} broke off: {error}") from error
         finally:
             pool.putconn(connection)
 
@@ -81,7 +90,12 @@ class PostgresClient:
                     else "another"
                 )
                 raise AlreadyRunning(f"{name} is already running: its lock is held by {who}; wait for it or end it")
-            yield
+            try:
+                yield
+            finally:
+                # A connection that broke has lost the lock already.
+                with suppress(psycopg.OperationalError):
+                    connection.execute(statement("locks/release"), {"name": name})
 
     def engine(self) -> "Engine":
         """An SQLAlchemy engine on the same database, for Alembic. One connection, not pooled."""

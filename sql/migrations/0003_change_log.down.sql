@@ -11,5 +11,7 @@ BEGIN
     END LOOP;
 END
 $$;
-DROP TABLE replication_quarantine, replication_parts, replication_windows, replication_cursor, content_changes;
-DROP FUNCTION record_content_changes(), record_content_truncate(), refuse_id_change();
+DROP TABLE replication_quarantine, replication_parts, replication_backfills, replication_windows, replication_cursor,
+    content_body_spill, replication_heartbeat, content_changes;
+DROP FUNCTION record_content_changes(), record_content_truncate(), refuse_id_change(),
+    prepare_change_log(integer), drop_replicated_changes(xid8);

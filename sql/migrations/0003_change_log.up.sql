@@ -13,8 +13,59 @@ CREATE TABLE content_changes (
     CHECK (op <> 'D' OR last_row IS NOT NULL)
 ) PARTITION BY RANGE (changed_at);
 CREATE INDEX content_changes_xid ON content_changes (change_xid);
--- Receives what no day partition takes, so that a late maintenance run never stops a writer.
+-- Receives what no day partition takes, so that late maintenance never stops a writer.
 CREATE TABLE content_changes_default PARTITION OF content_changes DEFAULT;
+
+CREATE FUNCTION prepare_change_log(days_ahead integer) RETURNS integer
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    today date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    day date;
+    created integer := 0;
+BEGIN
+    FOR day IN SELECT today + ahead FROM generate_series(0, days_ahead) AS ahead LOOP
+        -- A day that already has rows in the default partition stays there: moving them would block writers.
+        IF to_regclass('content_changes_' || to_char(day, 'YYYYMMDD')) IS NULL AND NOT EXISTS (
+            SELECT FROM content_changes_default
+            WHERE changed_at >= day::timestamp AT TIME ZONE 'UTC' AND changed_at < (day + 1)::timestamp AT TIME ZONE 'UTC'
+        ) THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF content_changes FOR VALUES FROM (%L) TO (%L)',
+                           'content_changes_' || to_char(day, 'YYYYMMDD'),
+                           day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC');
+            created := created + 1;
+        END IF;
+    END LOOP;
+    RETURN created;
+END
+$$;
+SELECT prepare_change_log(7);
+
+CREATE FUNCTION drop_replicated_changes(before_xid xid8) RETURNS integer
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    today date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    partition record;
+    pending boolean;
+    dropped integer := 0;
+BEGIN
+    FOR partition IN
+        SELECT c.relname, to_date(right(c.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'content_changes'::regclass AND c.relname ~ '^content_changes_[0-9]{8}$'
+    LOOP
+        CONTINUE WHEN partition.day >= today;
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE change_xid >= $1)', partition.relname)
+            INTO pending USING before_xid;
+        CONTINUE WHEN pending;
+        EXECUTE format('DROP TABLE %I', partition.relname);
+        dropped := dropped + 1;
+    END LOOP;
+    DELETE FROM content_changes_default WHERE change_xid < before_xid AND changed_at < today::timestamp AT TIME ZONE 'UTC';
+    RETURN dropped;
+END
+$$;
 
 CREATE FUNCTION record_content_changes() RETURNS trigger
 LANGUAGE plpgsql
@@ -97,6 +148,29 @@ BEGIN
 END
 $$;
 
+-- Written by every sync before it looks: what arrives in BigQuery proves the whole path, even when nobody else writes.
+CREATE TABLE replication_heartbeat (
+    id        uuid        PRIMARY KEY DEFAULT '00000000-0000-0000-0000-000000000001' CHECK (id = '00000000-0000-0000-0000-000000000001'),
+    tenant_id uuid,
+    beat_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+INSERT INTO replication_heartbeat DEFAULT VALUES;
+CREATE TRIGGER record_update AFTER UPDATE ON replication_heartbeat REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION record_content_changes('heartbeat');
+
+-- Bodies that ZeroDB would not take yet. Replication reads them here until they are moved.
+CREATE TABLE content_body_spill (
+    zerodb_row_id text        PRIMARY KEY,
+    tenant_id     uuid        NOT NULL,
+    content_id    uuid        NOT NULL,
+    version       integer     NOT NULL CHECK (version >= 1),
+    body          text        NOT NULL,
+    body_sha256   text        NOT NULL CHECK (body_sha256 ~ '^[0-9a-f]{64}$'),
+    size_bytes    bigint      NOT NULL CHECK (size_bytes >= 0),
+    created_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX content_body_spill_tenant ON content_body_spill (tenant_id);
+
 -- One row: where the next window begins, and in which cluster. Transaction ids mean nothing in another one.
 CREATE TABLE replication_cursor (
     singleton         boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -111,7 +185,7 @@ CREATE TABLE replication_windows (
     system_identifier text        NOT NULL,
     low_xid           xid8        NOT NULL,
     high_xid          xid8        NOT NULL,
-    status            text        NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    status            text        NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed', 'abandoned')),
     changes           bigint      NOT NULL CHECK (changes >= 0),
     rows_by_table     jsonb       NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rows_by_table) = 'object'),
     bytes_loaded      bigint      NOT NULL DEFAULT 0,
@@ -119,14 +193,32 @@ CREATE TABLE replication_windows (
     run_id            text        NOT NULL,
     attempts          integer     NOT NULL DEFAULT 1,
     oldest_change_at  timestamptz,
+    heartbeat_at      timestamptz,
+    truncated         text[]      NOT NULL DEFAULT '{}',
     synced_at         timestamptz NOT NULL,
     opened_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
     closed_at         timestamptz,
     CHECK (low_xid <= high_xid),
-    CHECK ((status = 'closed') = (closed_at IS NOT NULL))
+    CHECK ((status = 'open') = (closed_at IS NULL))
 );
 -- At most one window is open: a second one would let the cursor pass over the first.
 CREATE UNIQUE INDEX replication_windows_open ON replication_windows ((true)) WHERE status = 'open';
+
+-- One row a tenant of a snapshot: which sync id it has, and whether all of it landed.
+CREATE TABLE replication_backfills (
+    sync_id       bigint      NOT NULL,
+    tenant_id     uuid        NOT NULL,
+    status        text        NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'closed')),
+    rows_by_table jsonb       NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(rows_by_table) = 'object'),
+    bytes_loaded  bigint      NOT NULL DEFAULT 0,
+    tombstones    bigint      NOT NULL DEFAULT 0,
+    run_id        text        NOT NULL,
+    synced_at     timestamptz NOT NULL,
+    opened_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    closed_at     timestamptz,
+    PRIMARY KEY (sync_id, tenant_id)
+);
+CREATE INDEX replication_backfills_tenant ON replication_backfills (tenant_id, sync_id DESC);
 
 -- One row a load file, written before the load: a restarted run sees which keys a file covers and goes on behind them.
 CREATE TABLE replication_parts (

@@ -5,8 +5,7 @@ from typing import Any
 
 from content_orchestration.core.database import Database
 from content_orchestration.core.errors import Transient
-from content_orchestration.core.replication.tables import Entity
-from content_orchestration.core.schema.warehouse import view_name
+from content_orchestration.core.replication.tables import Entity, view_name
 from content_orchestration.core.sql import statement
 from content_orchestration.core.warehouse import Warehouse
 

@@ -15,9 +15,12 @@ from uuid import UUID
 
 from content_orchestration.core.database import Database
 from content_orchestration.core.documents import DocumentStore
+from content_orchestration.core.errors import Transient
 from content_orchestration.core.failpoints import reach
 from content_orchestration.core.replication.extract import BodyReader, changed_rows
-from content_orchestration.core.replication.load import Loader
+from content_orchestration.core.replication.keys import reconcile_keys
+from content_orchestration.core.replication.load import Loader, wait_seconds
+from content_orchestration.core.replication.maintenance import maintain_change_log
 from content_orchestration.core.replication.payload import ParquetFile, single_row
 from content_orchestration.core.replication.tables import ENTITIES, SYNC_LOG, Entity
 from content_orchestration.core.replication.window import Part, Window, WindowLog
@@ -46,6 +49,8 @@ class SyncReport:
     seconds: dict[str, float] = field(default_factory=dict)
     last_sync_id: int | None = None
     oldest_change_at: datetime | None = None
+    keys_reconciled: int = 0
+    partitions_dropped: int = 0
     backlog: bool = False
 
     def as_metadata(self) -> dict[str, Any]:
@@ -64,6 +69,8 @@ class SyncReport:
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "last_sync_id": self.last_sync_id,
             "oldest_change_at": self.oldest_change_at.isoformat() if self.oldest_change_at else None,
+            "keys_reconciled": self.keys_reconciled,
+            "change_log_days_dropped": self.partitions_dropped,
             "backlog_left": self.backlog,
         }
 
@@ -81,6 +88,7 @@ class Replicator:
         max_bytes: int,
         run_id: str,
         max_windows: int = 1000,
+        attempts: int = 3,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,6 +99,8 @@ class Replicator:
         self._max_bytes = max_bytes
         self._run_id = run_id
         self._max_windows = max_windows
+        self._attempts = attempts
+        self._sleep = sleep
         self._clock = clock
         self._log = WindowLog(database)
         self._loader = Loader(warehouse, self._log, sleep)
@@ -98,32 +108,42 @@ class Replicator:
     def sync(self, on_window: Callable[[SyncReport], None] = lambda report: None) -> SyncReport:
         """Replicate until the change log is read or `max_windows` are done; `on_window` is called after each.
 
-        Raises `AlreadyRunning`, `Permanent` or `Transient`; what was done until then is recorded and stands.
+        The clients retry their own requests; when one gives up (a server that restarts), the sync is tried again from
+        what is recorded. Raises `AlreadyRunning`, `Permanent` or `Transient`; what was done until then stands.
         """
         report = SyncReport()
-        with self._database.advisory_lock(LOCK):
+        for attempt in range(1, self._attempts + 1):
+            try:
+                with self._database.advisory_lock(LOCK):
+                    self._work(report, on_window)
+                return report
+            except Transient as error:
+                if attempt == self._attempts:
+                    raise
+                self._sleep(wait_seconds(attempt, error))
+        raise AssertionError("unreachable: the loop returns or raises")
+
+    def _work(self, report: SyncReport, on_window: Callable[[SyncReport], None]) -> None:
+        with _timed(report, "resolve", self._clock):
+            self._log.beat()
             low = self._log.start()
             window = self._log.left_open()
-            if window is not None:
-                window = self._resume(window)
-                report.recovered += 1
-                low = self._run_window(window, report)
-                on_window(report)
-            more = True
-            while more and report.windows < self._max_windows:
-                with _timed(report, "resolve", self._clock):
-                    bounds = self._log.bounds(low, self._batch_size)
-                    window = self._log.open(low, bounds, self._run_id)
-                reach("window_opened")
-                low = self._run_window(window, report)
-                more = bounds.more
-                on_window(report)
-            report.backlog = more
-        return report
-
-    def _resume(self, window: Window) -> Window:
-        self._log.again(window, self._run_id)
-        return replace(window, attempts=window.attempts + 1)
+        if window is not None:
+            report.recovered += 1
+            low = self._run_window(self._log.again(window, self._run_id), report)
+            on_window(report)
+        more = True
+        while more and report.windows < self._max_windows:
+            with _timed(report, "resolve", self._clock):
+                bounds = self._log.bounds(low, self._batch_size)
+                window = self._log.open(low, bounds, self._run_id)
+            reach("window_opened")
+            low = self._run_window(window, report)
+            more = bounds.more or bool(window.truncated)
+            on_window(report)
+        report.backlog = more
+        with _timed(report, "maintain", self._clock):
+            report.partitions_dropped += maintain_change_log(self._database)
 
     def _run_window(self, window: Window, report: SyncReport) -> str:
         """Load one window and close it; returns where the next one begins."""
@@ -132,12 +152,14 @@ class Replicator:
         rows: dict[str, int] = {}
         bytes_before = report.bytes_loaded
         tombstones_before = sum(report.tombstones.values())
-        bodies = BodyReader(self._store)
+        bodies = BodyReader(self._database, self._store)
         for entity in ENTITIES if window.changes else ():
             before = report.rows[entity.table.name]
             self._load_entity(entity, window, bodies, [p for p in done if p.table == entity.table.name], report)
             rows[entity.table.name] = report.rows[entity.table.name] - before
-        self._quarantine(bodies, report)
+        # Written into the change log, so that the next window carries them with everything that holds for windows.
+        for entity in (e for e in ENTITIES if e.name in window.truncated):
+            report.keys_reconciled += reconcile_keys(self._database, self._warehouse, entity)
         loaded = report.bytes_loaded - bytes_before
         with _timed(report, "load", self._clock):
             self._load_log_row(window, rows, sum(report.tombstones.values()) - tombstones_before, loaded)
@@ -176,6 +198,8 @@ class Replicator:
                     file.add([{**row, "sync_part": number} for row in chunk.rows], chunk.size)
                 tombstones += chunk.tombstones
                 after = chunk.last_id
+                # Before the file lands: a run that is killed behind it reads these bodies no more.
+                self._quarantine(bodies, report)
                 if file.bytes_added >= self._max_bytes:
                     self._load_file(entity, window, file, number, after, tombstones, report)
                     file, number, tombstones = ParquetFile(entity.table), number + 1, 0
@@ -220,6 +244,7 @@ class Replicator:
             "tombstones": tombstones,
             "bytes_loaded": loaded,
             "oldest_change_at": window.oldest_change_at,
+            "heartbeat_at": window.heartbeat_at,
             "run_id": self._run_id,
         }
         self._loader.load(window, SYNC_LOG.name, 0, 1, single_row(SYNC_LOG, row), lambda job_id: None)
@@ -230,6 +255,7 @@ class Replicator:
             return
         with self._database.connection() as connection, connection.cursor() as cursor:
             cursor.executemany(statement("replication/quarantine_body"), withheld)
+        bodies.report.withheld = []
         report.bodies_withheld += len(withheld)
         room = _SAMPLES - len(report.withheld_samples)
         report.withheld_samples += [f"{w['zerodb_row_id']}: {w['reason']}" for w in withheld[:room]]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from psycopg import Connection
+
 from content_orchestration.core.database import Database, Row
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.identity import sha256_hex
@@ -50,7 +52,8 @@ class BodyReport:
 class BodyReader:
     """Bodies by document id. They are immutable, so those read last are kept: items and versions name the same ones."""
 
-    def __init__(self, store: DocumentStore, keep_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, database: Database, store: DocumentStore, keep_bytes: int = 64 * 1024 * 1024) -> None:
+        self._database = database
         self._store = store
         self._keep_bytes = keep_bytes
         self._kept: OrderedDict[str, str] = OrderedDict()
@@ -60,19 +63,17 @@ class BodyReader:
     def fill(self, rows: Sequence[Row], entity: Entity, window: Window) -> None:
         """Put `body` into each row that points to one; a body that is missing or differs is withheld and reported."""
         wanted = [row for row in rows if row["op"] == "upsert"]
-        missing = list({row["zerodb_row_id"] for row in wanted} - self._kept.keys())
-        fetched = self._store.get_many(_BODIES, missing) if missing else {}
-        self.report.fetched += len(fetched)
+        keys = {row["zerodb_row_id"] for row in wanted}
+        # Taken out before anything is kept anew: keeping one body may drop another that this group still needs.
+        bodies: dict[str, str | None] = {key: self._kept[key] for key in keys & self._kept.keys()}
+        bodies |= self._fetch(sorted(keys - bodies.keys()))
         for row in wanted:
             key = row["zerodb_row_id"]
-            body = self._kept.get(key)
-            if body is None:
-                document = fetched.get(key)
-                body = document.get("body") if document else None
-            found = sha256_hex(body) if isinstance(body, str) else None
-            if found == row["body_sha256"]:
+            body = bodies.get(key)
+            found = _hash_of(body)
+            if body is not None and found == row["body_sha256"]:
                 row["body"] = body
-                self._keep(key, body or "")
+                self._keep(key, body)
             else:
                 self.report.withheld.append(
                     {
@@ -80,11 +81,24 @@ class BodyReader:
                         "sync_id": window.sync_id,
                         "entity": entity.name,
                         "tenant_id": row["tenant_id"],
-                        "reason": "body_missing" if found is None else "body_differs",
+                        "reason": "body_differs" if isinstance(body, str) else "body_missing",
                         "expected": row["body_sha256"],
                         "found": found,
                     }
                 )
+
+    def _fetch(self, ids: list[str]) -> dict[str, str | None]:
+        """Bodies from the document store, else from the spill, where they wait while it is down."""
+        if not ids:
+            return {}
+        bodies = {key: document.get("body") for key, document in self._store.get_many(_BODIES, ids).items()}
+        absent = [key for key in ids if key not in bodies]
+        if absent:
+            with self._database.connection() as connection:
+                spilled = connection.execute(statement("replication/spilled_bodies"), {"ids": absent}).fetchall()
+            bodies |= {row["zerodb_row_id"]: row["body"] for row in spilled}
+        self.report.fetched += len(bodies)
+        return bodies
 
     def _keep(self, key: str, body: str) -> None:
         if key in self._kept:
@@ -98,6 +112,14 @@ class BodyReader:
             self._kept_size -= len(dropped)
 
 
+def _hash_of(body: str | None) -> str | None:
+    """The hash, or None for what has no UTF-8: a lone surrogate can come out of a document store, and is no body."""
+    try:
+        return sha256_hex(body) if isinstance(body, str) else None
+    except UnicodeEncodeError:
+        return None
+
+
 def changed_rows(
     database: Database, entity: Entity, window: Window, bodies: BodyReader, after: UUID
 ) -> Generator[Chunk, None, None]:
@@ -106,15 +128,27 @@ def changed_rows(
     Rows are read as they are now, which may be later than the window: the windows behind it send them again.
     """
     with database.connection() as connection:
-        connection.execute(statement("replication/pin_settings"))
-        with connection.cursor(name="changed_rows") as cursor:
-            cursor.itersize = _ROWS_PER_FETCH
-            cursor.execute(statement(entity.rows_sql), {"low": window.low_xid, "high": window.high_xid, "after": after})
-            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-                for group in _bounded(rows, entity):
-                    if entity.has_body:
-                        bodies.fill(group, entity, window)
-                    yield _stamped(group, window)
+        values = {"low": window.low_xid, "high": window.high_xid, "after": after}
+        yield from stream_rows(connection, entity, entity.rows_sql, values, window, bodies)
+
+
+def stream_rows(
+    connection: Connection[Row],
+    entity: Entity,
+    name: str,
+    values: dict[str, Any],
+    window: Window,
+    bodies: BodyReader,
+) -> Generator[Chunk, None, None]:
+    """The rows of the statement `name` with their bodies and hashes, in bounded memory."""
+    connection.execute(statement("replication/pin_settings"))
+    with connection.cursor(name="replicated_rows") as cursor:
+        cursor.execute(statement(name), values)
+        while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+            for group in _bounded(rows, entity):
+                if entity.has_body:
+                    bodies.fill(group, entity, window)
+                yield _stamped(group, window)
 
 
 def _bounded(rows: Sequence[Row], entity: Entity) -> Iterator[list[Row]]:

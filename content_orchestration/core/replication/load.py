@@ -26,16 +26,20 @@ class Loader:
         self._sleep = sleep
         self._attempts = attempts
 
-    def job_id(self, window: Window, table: str, part: int, attempt: int) -> str:
-        """Names sync, file and attempt: a failed job's id cannot be used again."""
-        return f"content-{window.sync_id}-{table}-{part}-{window.attempts}-{attempt}"
+    def job_id(self, window: Window, table: str, part: int, job: int) -> str:
+        """Names sync, file and job. A failed job's id cannot be used again; any other one must be.
+
+        A load that was given up may still take effect: under its id the service then does it once.
+        """
+        return f"content-{window.sync_id}-{table}-{part}-{window.attempts}-{job}"
 
     def load(
         self, window: Window, table: str, part: int, rows: int, file: BinaryIO, note: Callable[[str], None]
     ) -> None:
         """Load the file; `note` gets the job id before each attempt. Raises `Transient` when attempts run out."""
+        job = 1
         for attempt in range(1, self._attempts + 1):
-            job_id = self.job_id(window, table, part, attempt)
+            job_id = self.job_id(window, table, part, job)
             note(job_id)
             reach("part_recorded")
             try:
@@ -43,16 +47,17 @@ class Loader:
                 self._warehouse.load_parquet(table, file, job_id)
                 break
             except Transient as error:
-                if self.landed(window, table, part, rows, job_id):
+                failed = self._warehouse.wait_for_job(job_id)
+                if self._holds(window, table, part, rows):
                     break
                 if attempt == self._attempts:
                     raise
-                self._sleep(_wait(attempt, error))
+                job += failed
+                self._sleep(wait_seconds(attempt, error))
         reach("part_loaded")
 
-    def landed(self, window: Window, table: str, part: int, rows: int, job_id: str) -> bool:
-        """Whether the load of this file arrived, by what the table holds. Raises `Transient` if unknown."""
-        self._warehouse.wait_for_job(job_id)
+    def _holds(self, window: Window, table: str, part: int, rows: int) -> bool:
+        """Whether the table holds this file. Raises `Transient` if unknown, `Permanent` if it holds something else."""
         held = self._warehouse.parts_loaded(table, window.sync_id, window.synced_at).get(part, 0)
         if held not in (0, rows):
             raise Permanent(
@@ -65,13 +70,14 @@ class Loader:
         """Settle a file of an earlier attempt: True if it landed, and noted as such."""
         if part.loaded:
             return True
-        if self.landed(window, part.table, part.number, part.rows, part.job_id):
+        self._warehouse.wait_for_job(part.job_id)
+        if self._holds(window, part.table, part.number, part.rows):
             self._log.loaded(window, part)
             return True
         return False
 
 
-def _wait(attempt: int, error: Transient) -> float:
+def wait_seconds(attempt: int, error: Transient) -> float:
     """Seconds before the next attempt: what the server asked for, else exponential with full jitter."""
     if error.retry_after is not None:
         return error.retry_after

@@ -12,7 +12,7 @@ ColumnType = Literal["STRING", "INT64", "TIMESTAMP"]
 
 @dataclass(frozen=True)
 class Column:
-    """A BigQuery column. `from_row` names the attribute of the PostgreSQL row that fills it, where one does."""
+    """A BigQuery column; the row of the extracting statement has an attribute of the same name."""
 
     name: str
     type: ColumnType
@@ -33,11 +33,12 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Entity:
-    """A replicated PostgreSQL table. `rows_sql` and `tombstones_sql` name statements below `sql/replication/`."""
+    """A replicated PostgreSQL table. `rows_sql` reads what a window changed, `tenant_sql` all rows of a tenant."""
 
     name: str
     table: TableSpec
     rows_sql: str
+    tenant_sql: str
     typed: tuple[Column, ...]
     has_body: bool
 
@@ -106,7 +107,7 @@ _MEDIA = (
 def _entity(name: str, table: str, description: str, typed: tuple[Column, ...], *, has_body: bool) -> Entity:
     columns = _SYNC + typed + _PAYLOAD + (_BODY if has_body else ())
     spec = TableSpec(table, description, columns, clustering=("tenant_id", "content_id"))
-    return Entity(name, spec, f"replication/rows_{name}", typed, has_body)
+    return Entity(name, spec, f"replication/rows_{name}", f"replication/tenant_{name}", typed, has_body)
 
 
 CONTENT_STORAGE = _entity(
@@ -144,10 +145,16 @@ SYNC_LOG = TableSpec(
         Column("tombstones", "INT64", "Deletes among them.", True),
         Column("bytes_loaded", "INT64", "Bytes of Parquet that were loaded.", True),
         Column("oldest_change_at", "TIMESTAMP", "Time of the oldest change in the window (UTC)."),
+        Column("heartbeat_at", "TIMESTAMP", "The latest heartbeat in the window (UTC): it travelled the whole path."),
         Column("run_id", "STRING", "Dagster run.", True),
     ),
 )
 TABLES: tuple[TableSpec, ...] = (*(entity.table for entity in ENTITIES), SYNC_LOG)
+
+
+def view_name(table: str) -> str:
+    """`content_storage_dr` → `content_storage_current`."""
+    return table.removesuffix("_dr") + "_current"
 
 
 def current_view(table: TableSpec, qualified_name: str) -> str:

@@ -26,6 +26,8 @@ class Window:
     high_xid: str
     changes: int
     oldest_change_at: datetime | None
+    heartbeat_at: datetime | None
+    truncated: list[str]
     synced_at: datetime
     attempts: int
 
@@ -37,6 +39,8 @@ class Bounds:
     high_xid: str
     changes: int
     oldest_change_at: datetime | None
+    heartbeat_at: datetime | None
+    truncated: list[str]
     more: bool
 
 
@@ -85,7 +89,7 @@ class WindowLog:
                     statement("replication/window_bounds"), {"low": low, "batch_size": batch_size}
                 ).fetchone()
             )
-        return Bounds(row["high_xid"], row["changes"], row["oldest_change_at"], row["more"])
+        return Bounds(**row)
 
     def left_open(self) -> Window | None:
         """The window that an earlier run did not close, if any."""
@@ -100,6 +104,8 @@ class WindowLog:
             "high": bounds.high_xid,
             "changes": bounds.changes,
             "oldest_change_at": bounds.oldest_change_at,
+            "heartbeat_at": bounds.heartbeat_at,
+            "truncated": bounds.truncated,
             "run_id": run_id,
         }
         with self._database.connection() as connection:
@@ -108,10 +114,19 @@ class WindowLog:
             raise Permanent(f"the replication cursor moved away from {low}: two syncs ran at once; run this one again")
         return Window(**row)
 
-    def again(self, window: Window, run_id: str) -> None:
-        """Note another attempt at a window that was left open."""
+    def again(self, window: Window, run_id: str) -> Window:
+        """Take over a window that was left open. Raises `Permanent` when somebody else did so first."""
+        values = {"sync_id": window.sync_id, "attempts": window.attempts, "run_id": run_id}
         with self._database.connection() as connection:
-            connection.execute(statement("replication/window_again"), {"sync_id": window.sync_id, "run_id": run_id})
+            row = connection.execute(statement("replication/window_again"), values).fetchone()
+        if row is None:
+            raise Permanent(f"sync {window.sync_id} was taken over by another run; this one did nothing")
+        return Window(**row)
+
+    def beat(self) -> None:
+        """Write the heartbeat that this sync will carry."""
+        with self._database.connection() as connection:
+            connection.execute(statement("replication/heartbeat"))
 
     def parts(self, window: Window) -> list[Part]:
         """The load files of the window, in order."""
@@ -126,9 +141,10 @@ class WindowLog:
         ]  # fmt: skip
 
     def record(self, window: Window, part: Part) -> None:
-        """Write a load file down before its load."""
+        """Write a load file down before its load. Raises `Permanent` when another run has taken the window over."""
         values = {
             "sync_id": window.sync_id,
+            "attempts": window.attempts,
             "table": part.table,
             "part": part.number,
             "last_id": part.last_id,
@@ -138,7 +154,12 @@ class WindowLog:
             "job_id": part.job_id,
         }
         with self._database.connection() as connection:
-            connection.execute(statement("replication/part_record"), values)
+            recorded = connection.execute(statement("replication/part_record"), values).rowcount
+        if recorded != 1:
+            raise Permanent(
+                f"file {part.number} of {part.table} in sync {window.sync_id} was not recorded: another run took the "
+                "window over, or the file has landed already. Nothing more was loaded by this one"
+            )
 
     def loaded(self, window: Window, part: Part) -> None:
         """Note that a load file landed."""
@@ -152,6 +173,7 @@ class WindowLog:
         """Close the window and move the cursor, both or neither. Raises `Permanent` when it was closed elsewhere."""
         values: dict[str, Any] = {
             "sync_id": window.sync_id,
+            "attempts": window.attempts,
             "low": window.low_xid,
             "high": window.high_xid,
             "system_identifier": window.system_identifier,

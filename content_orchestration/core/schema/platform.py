@@ -40,6 +40,10 @@ PLATFORM_COLUMNS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
+# Revision 0001 adds these to content_items; where the platform has one of them already, its type must be this one.
+WRITTEN_COLUMNS: Mapping[str, str] = {"zerodb_id": "text", "storage_size_bytes": "bigint", "migrated_at": "timestamptz"}
+
+
 def missing_from_platform(database: Database) -> list[str]:
     """What the platform's tables lack, each as `table` or `table.column type (found type)`; empty when all is there."""
     with database.connection() as connection:
@@ -56,6 +60,10 @@ def missing_from_platform(database: Database) -> list[str]:
             actual = found[table].get(column)
             if actual != kind:
                 lacking.append(f"{table}.{column} {kind}" + (f" (found {actual})" if actual else ""))
+    for column, kind in WRITTEN_COLUMNS.items():
+        actual = found.get("content_items", {}).get(column, kind)
+        if actual != kind:
+            lacking.append(f"content_items.{column} {kind} (found {actual})")
     return lacking
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from content_orchestration.core.replication.tables import ENTITIES, TABLES, current_view
+from content_orchestration.core.replication.tables import ENTITIES, TABLES, current_view, view_name
 from content_orchestration.core.warehouse import Warehouse
 
 
@@ -17,11 +17,6 @@ class WarehouseReport:
     def as_metadata(self) -> dict[str, Any]:
         """For the asset's metadata."""
         return {"created": ", ".join(self.created) or "nothing: all there", "rows": self.rows}
-
-
-def view_name(table: str) -> str:
-    """`content_storage_dr` → `content_storage_current`."""
-    return table.removesuffix("_dr") + "_current"
 
 
 def ensure_warehouse(warehouse: Warehouse) -> WarehouseReport:

@@ -61,7 +61,7 @@ def _migrated(table: LegacyTable) -> dg.AssetsDefinition:
                 dry_run=config.dry_run,
                 on_batch=_progress(bar),
             )
-        path = write_report(get_settings().reports, f"{table.name}_migrated-{context.run_id}", report.as_metadata())
+        path = write_report(get_settings().reports, f"{table.name}_migrated-{context.run.run_id}", report.as_metadata())
         content = "content_storage_metadata"
         return dg.MaterializeResult(
             metadata=table_metadata(content, columns_of(database, content), table_counts(database)[content])

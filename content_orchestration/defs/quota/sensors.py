@@ -9,7 +9,7 @@ from content_orchestration.policies import TENANTS
 from content_orchestration.resources.postgres import PostgresResource
 
 compute_storage_usage = dg.define_asset_job(
-    "compute_storage_usage", selection=[storage_usage], partitions_def=TENANTS, hooks={stop_run_retries},
+    "compute_storage_usage", selection=[storage_usage], hooks={stop_run_retries},
     description="Usage of the chosen tenants, from the truth.",
 )  # fmt: skip
 
@@ -23,7 +23,7 @@ def tenant_partitions(context: dg.SensorEvaluationContext, postgres: PostgresRes
     new = [tenant for tenant in wanted if tenant not in set(present)]
     gone = [tenant for tenant in present if tenant not in set(wanted)]
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"tenant-{tenant}", partition_key=tenant) for tenant in new],
+        run_requests=[dg.RunRequest(partition_key=tenant) for tenant in new],
         dynamic_partitions_requests=[TENANTS.build_add_request(new), TENANTS.build_delete_request(gone)],
         skip_reason=None if new else f"{len(present)} tenants, none of them new",
     )

@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from pydantic import Field
 
+from content_orchestration.core.replication.backfill import Snapshotter
 from content_orchestration.core.replication.engine import Replicator
+from content_orchestration.core.replication.status import backlog, horizon, lag_chart, recent_windows
+from content_orchestration.core.replication.status import replication_status as read_status
 from content_orchestration.core.replication.tables import ENTITIES
 from content_orchestration.defs.migration.assets import campaign_assets_migrated, content_items_migrated
 from content_orchestration.defs.schema.assets import bigquery_dr_tables
 from content_orchestration.failures import explained
-from content_orchestration.policies import KIND_BIGQUERY, OWNERS, POOL_REPLICATION, RETRY
+from content_orchestration.policies import KIND_BIGQUERY, KIND_POSTGRES, OWNERS, POOL_REPLICATION, RETRY, RPO, TENANTS
 from content_orchestration.presentation import table_metadata, values
-from content_orchestration.resources.bigquery import BigQueryDRResource
+from content_orchestration.resources.bigquery import BigQueryDRResource, why_unavailable
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.zerodb import ZeroDBResource
 from content_orchestration.settings import get_settings
@@ -27,6 +31,7 @@ from content_orchestration.settings import get_settings
             kinds={KIND_BIGQUERY},
             owners=OWNERS,
             description=entity.table.description,
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=RPO),
         )
         for entity in ENTITIES
     ],
@@ -41,19 +46,20 @@ def replication_sync(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Everything that changed since the last sync, into the history tables."""
     settings = get_settings()
-    warehouse = bigquery.client()
-    replicator = Replicator(
-        postgres.client(),
-        zerodb.client(),
-        warehouse,
-        batch_size=settings.bigquery_sync_batch_size,
-        max_bytes=settings.sync_max_bytes,
-        run_id=context.run_id,
-    )
     with explained():
+        database, warehouse = postgres.client(), bigquery.client()
+        replicator = Replicator(
+            database,
+            zerodb.client(),
+            warehouse,
+            batch_size=settings.bigquery_sync_batch_size,
+            max_bytes=settings.sync_max_bytes,
+            run_id=context.run.run_id,
+        )
         report = replicator.sync(
             lambda so_far: context.log.info(f"sync {so_far.last_sync_id}: {so_far.changes} changes in all")
         )
+        waiting, oldest, windows = backlog(database), horizon(database), recent_windows(database)
         for entity in ENTITIES:
             table = entity.table.name
             yield dg.MaterializeResult(
@@ -64,5 +70,61 @@ def replication_sync(
                     warehouse.row_count(table),
                 )
                 | {"rows_loaded_here": report.rows[table], "tombstones_here": report.tombstones[table]}
-                | values(report.as_metadata()),
+                | values(report.as_metadata())
+                | {
+                    "lag_seconds": waiting.oldest_seconds,
+                    "horizon_seconds": oldest.seconds,
+                    "lag": dg.MetadataValue.md(lag_chart(windows)),
+                },
             )
+
+
+@dg.asset(group_name="status", deps=[e.table.name for e in ENTITIES], kinds={KIND_POSTGRES}, owners=OWNERS)
+def replication_status(postgres: PostgresResource) -> dg.MaterializeResult[None]:
+    """Is replication on, when was the last sync, what waits, who holds it back, how often does it fail."""
+    with explained():
+        status = read_status(postgres.client(), why_unavailable(get_settings()))
+    return dg.MaterializeResult(
+        metadata=values(status.as_metadata()) | {"lag": dg.MetadataValue.md(lag_chart(status.windows))}
+    )
+
+
+class BackfillConfig(dg.Config):
+    """What to load."""
+
+    only_missing: bool = Field(
+        default=False,
+        description="True leaves out tenants of whom PostgreSQL and BigQuery hold equally many rows; false loads all.",
+    )
+
+
+@dg.asset(
+    group_name="backfill",
+    partitions_def=TENANTS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    deps=[e.table.name for e in ENTITIES],
+    kinds={KIND_BIGQUERY},
+    owners=OWNERS,
+    retry_policy=RETRY,
+)
+def content_dr_backfill(
+    context: dg.AssetExecutionContext,
+    config: BackfillConfig,
+    postgres: PostgresResource,
+    zerodb: ZeroDBResource,
+    bigquery: BigQueryDRResource,
+) -> None:
+    """Every row of the chosen tenants into the history, from one snapshot. Syncs go on beside it."""
+    with explained():
+        snapshotter = Snapshotter(
+            postgres.client(),
+            zerodb.client(),
+            bigquery.client(),
+            max_bytes=get_settings().sync_max_bytes,
+            run_id=context.run.run_id,
+        )
+        for report in snapshotter.backfill(context.partition_keys, only_missing=config.only_missing):
+            metadata = values(report.as_metadata())
+            # Recorded as each tenant finishes, so that a crash keeps what was done; and once more on the run's event.
+            context.log_event(dg.AssetMaterialization(context.asset_key, partition=report.tenant_id, metadata=metadata))
+            context.add_asset_metadata(metadata, partition_key=report.tenant_id)

@@ -7,7 +7,7 @@ from content_orchestration.settings import get_settings
 
 replicate_to_bigquery = dg.define_asset_job(
     "replicate_to_bigquery",
-    selection=dg.AssetSelection.groups("replication"),
+    selection=dg.AssetSelection.groups("replication", "status"),
     hooks={stop_run_retries},
     description="One sync: everything that changed since the last one, with its checks.",
 )

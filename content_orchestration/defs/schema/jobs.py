@@ -5,20 +5,19 @@ from pydantic import Field
 
 from content_orchestration.core.schema.postgres import ROLLBACK_CONFIRMATION, rollback
 from content_orchestration.failures import explained, stop_run_retries
-from content_orchestration.policies import TENANTS
 from content_orchestration.resources.postgres import PostgresResource
 
 PIPELINE_CONFIG = {
     "ops": {
         "campaign_assets_migrated": {"config": {"dry_run": False}},
         "content_items_migrated": {"config": {"dry_run": False}},
+        "content_dr_backfill": {"config": {"only_missing": True}},
     }
 }
 
 content_pipeline = dg.define_asset_job(
     "content_pipeline",
-    selection=dg.AssetSelection.groups("schema", "migration", "quota", "replication"),
-    partitions_def=TENANTS,
+    selection=dg.AssetSelection.groups("schema", "migration", "quota", "replication", "backfill", "status"),
     description="Schema, migration, usage, replication and checks. Not a dry run. Choose all tenants as partitions.",
     config=PIPELINE_CONFIG,
     hooks={stop_run_retries},

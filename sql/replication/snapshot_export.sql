@@ -1,0 +1,2 @@
+-- The snapshot that every reader of this backfill shares.
+SELECT pg_export_snapshot() AS snapshot
