@@ -8,12 +8,12 @@ from typing import Any
 import dagster as dg
 
 
-def table_metadata(table: str, columns: Sequence[tuple[str, str]], rows: int) -> dict[str, Any]:
-    """Row count, table name and column schema under the keys that the UI knows."""
+def table_metadata(table: str, columns: Sequence[tuple[str, str] | tuple[str, str, str]], rows: int) -> dict[str, Any]:
+    """Row count, table name and column schema (name, type, description if any) under the keys that the UI knows."""
     return {
         "dagster/row_count": rows,
         "dagster/table_name": table,
-        "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns]),
+        "dagster/column_schema": dg.TableSchema([dg.TableColumn(*column) for column in columns]),
     }
 
 

@@ -38,7 +38,11 @@ class Settings(BaseSettings):
         "Empty means the local server on `LOCAL_POSTGRES_PORT`.",
     )
     database_pool_size: int = Field(
-        default=20, ge=1, le=200, alias="DATABASE_POOL_SIZE", description="Most connections that one process opens."
+        default=20,
+        ge=4,
+        le=200,
+        alias="DATABASE_POOL_SIZE",
+        description="Most connections that one process opens; a snapshot uses three at once.",
     )
     database_statement_timeout: float = Field(
         default=300,

@@ -77,10 +77,12 @@ def _demo(settings: Settings, started: float) -> int:
     from content_orchestration.local.summary import write_demo_report
 
     with _stack(settings):
-        passed = _run(settings, started)
+        if not _run(settings, started):
+            print("not everything passed, so demo.json was not written; each failure is named above", file=sys.stderr)
+            return 1
         path, report = write_demo_report(settings, time.monotonic() - started)
         print(f"\n{path}: {report}")
-    return 0 if passed else 1
+    return 0
 
 
 def _run(settings: Settings, started: float) -> bool:

@@ -52,7 +52,10 @@ def register_tenants(instance: dg.DagsterInstance, database: PostgresClient) -> 
 
 
 def run_pipeline(instance: dg.DagsterInstance, tenants: list[str], say: Callable[[str], None]) -> PipelineResult:
-    """Run schema, migration, usage, replication and checks. Never raises for a failed step: the result says so."""
+    """Run schema, migration, usage, replication and checks. A failed step is in the result, it does not raise.
+
+    Raises `KeyboardInterrupt` when the run was interrupted.
+    """
     from content_orchestration.definitions import defs
     from content_orchestration.defs.schema.jobs import PIPELINE_CONFIG
 
@@ -69,6 +72,10 @@ def run_pipeline(instance: dg.DagsterInstance, tenants: list[str], say: Callable
         # Dagster's console logger only for what stops the run: the lines here are for a person.
         run_config=PIPELINE_CONFIG | {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
+    # Dagster takes Ctrl-C itself while a run works, and ends the run as cancelled.
+    record = instance.get_run_by_id(result.run_id)
+    if record is not None and record.status in (dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.CANCELING):
+        raise KeyboardInterrupt
     result.success = run.success
     result.seconds = time.monotonic() - started
     return result

@@ -46,7 +46,7 @@ def test_the_defaults_describe_the_local_stack() -> None:
         ("DAGSTER_PG_URL", "sqlite:///x", "must begin with postgresql://"),
         ("DATABASE_PUBLIC_URL", "postgresql://u:p@h:abc/db", "port that is not a number"),
         ("DATABASE_PUBLIC_URL", "postgresql://u:p@h:99999/db", "from 0 to 65535"),
-        ("DATABASE_POOL_SIZE", "0", "greater than or equal to 1"),
+        ("DATABASE_POOL_SIZE", "3", "greater than or equal to 4"),
         ("DATABASE_POOL_SIZE", "201", "less than or equal to 200"),
         ("DATABASE_POOL_SIZE", "many", "valid integer"),
         ("DATABASE_STATEMENT_TIMEOUT", "0", "greater than 0"),
@@ -201,3 +201,7 @@ def test_nothing_else_reads_the_environment() -> None:
         if re.search(r"os\.(environ|getenv)", path.read_text(encoding="utf-8"))
     }
     assert {reader for reader in readers if reader not in allowed and reader.split("/")[0] not in allowed} == set()
+
+
+def test_the_readme_has_the_table_of_the_variables() -> None:
+    assert variables_table() in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,9 +8,10 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import UUID
 
 from content_orchestration.core.database import Database
@@ -146,7 +147,18 @@ class Replicator:
             report.partitions_dropped += maintain_change_log(self._database)
 
     def _run_window(self, window: Window, report: SyncReport) -> str:
-        """Load one window and close it; returns where the next one begins."""
+        """Load one window, close it and count it; returns where the next one begins."""
+        # A window that is cut off is done again and must not count twice; only the time that it took is real.
+        whole = deepcopy(report)
+        try:
+            self._load_window(window, report)
+        except Transient:
+            whole.seconds = report.seconds
+            report.__dict__.update(whole.__dict__)
+            raise
+        return window.high_xid
+
+    def _load_window(self, window: Window, report: SyncReport) -> None:
         started = dict(report.seconds)
         done = self._log.parts(window) if window.attempts > 1 else []
         rows: dict[str, int] = {}
@@ -162,7 +174,9 @@ class Replicator:
             report.keys_reconciled += reconcile_keys(self._database, self._warehouse, entity)
         loaded = report.bytes_loaded - bytes_before
         with _timed(report, "load", self._clock):
-            self._load_log_row(window, rows, sum(report.tombstones.values()) - tombstones_before, loaded)
+            log_row = [part for part in done if part.table == SYNC_LOG.name]
+            if not (log_row and self._loader.recover(window, log_row[0])):
+                self._load_log_row(window, rows, sum(report.tombstones.values()) - tombstones_before, loaded)
         reach("log_loaded")
         with _timed(report, "close", self._clock):
             seconds = {stage: value - started.get(stage, 0.0) for stage, value in report.seconds.items()}
@@ -173,7 +187,6 @@ class Replicator:
         report.bodies_fetched += bodies.report.fetched
         report.last_sync_id = window.sync_id
         report.oldest_change_at = report.oldest_change_at or window.oldest_change_at
-        return window.high_xid
 
     def _load_entity(
         self, entity: Entity, window: Window, bodies: BodyReader, done: list[Part], report: SyncReport
@@ -216,12 +229,16 @@ class Replicator:
             size = content.seek(0, 2)
         part = Part(table, number, last_id, file.rows, tombstones, size, job_id="")
         with _timed(report, "load", self._clock):
-            self._loader.load(
-                window, table, number, file.rows, content,
-                lambda job_id: self._log.record(window, replace(part, job_id=job_id)),
-            )  # fmt: skip
-            self._log.loaded(window, part)
+            self._load_part(window, part, content)
         self._account(entity, part, report)
+
+    def _load_part(self, window: Window, part: Part, content: BinaryIO) -> None:
+        """Write the file down, load it, note that it landed."""
+        self._loader.load(
+            window, part.table, part.number, part.rows, content,
+            lambda job_id: self._log.record(window, replace(part, job_id=job_id)),
+        )  # fmt: skip
+        self._log.loaded(window, part)
 
     def _account(self, entity: Entity, part: Part, report: SyncReport) -> None:
         report.rows[entity.table.name] += part.rows
@@ -230,8 +247,6 @@ class Replicator:
         report.bytes_loaded += part.bytes
 
     def _load_log_row(self, window: Window, rows: dict[str, int], tombstones: int, loaded: int) -> None:
-        if window.attempts > 1 and self._warehouse.parts_loaded(SYNC_LOG.name, window.sync_id, window.synced_at):
-            return
         row = {
             "sync_id": window.sync_id,
             "sync_part": 0,
@@ -247,7 +262,9 @@ class Replicator:
             "heartbeat_at": window.heartbeat_at,
             "run_id": self._run_id,
         }
-        self._loader.load(window, SYNC_LOG.name, 0, 1, single_row(SYNC_LOG, row), lambda job_id: None)
+        file = single_row(SYNC_LOG, row)
+        part = Part(SYNC_LOG.name, 0, _LOWEST, 1, 0, file.seek(0, 2), job_id="")
+        self._load_part(window, part, file)
 
     def _quarantine(self, bodies: BodyReader, report: SyncReport) -> None:
         withheld = bodies.report.withheld

@@ -10,6 +10,7 @@ from content_orchestration.core.replication.engine import Replicator
 from content_orchestration.core.replication.status import backlog, horizon, lag_chart, recent_windows
 from content_orchestration.core.replication.status import replication_status as read_status
 from content_orchestration.core.replication.tables import ENTITIES
+from content_orchestration.core.schema.postgres import columns_of
 from content_orchestration.defs.migration.assets import campaign_assets_migrated, content_items_migrated
 from content_orchestration.defs.schema.assets import bigquery_dr_tables
 from content_orchestration.failures import explained
@@ -66,7 +67,7 @@ def replication_sync(
                 asset_key=table,
                 metadata=table_metadata(
                     warehouse.qualified(table),
-                    [(c.name, c.type) for c in entity.table.columns],
+                    [(c.name, c.type, c.description) for c in entity.table.columns],
                     warehouse.row_count(table),
                 )
                 | {"rows_loaded_here": report.rows[table], "tombstones_here": report.tombstones[table]}
@@ -84,8 +85,11 @@ def replication_status(postgres: PostgresResource) -> dg.MaterializeResult[None]
     """Is replication on, when was the last sync, what waits, who holds it back, how often does it fail."""
     with explained():
         status = read_status(postgres.client(), why_unavailable(get_settings()))
+        columns = columns_of(postgres.client(), "replication_windows")
     return dg.MaterializeResult(
-        metadata=values(status.as_metadata()) | {"lag": dg.MetadataValue.md(lag_chart(status.windows))}
+        metadata=table_metadata("replication_windows", columns, len(status.windows))
+        | values(status.as_metadata())
+        | {"lag": dg.MetadataValue.md(lag_chart(status.windows))}
     )
 
 
@@ -123,8 +127,10 @@ def content_dr_backfill(
             max_bytes=get_settings().sync_max_bytes,
             run_id=context.run.run_id,
         )
+        columns = columns_of(postgres.client(), "replication_backfills")
         for report in snapshotter.backfill(context.partition_keys, only_missing=config.only_missing):
-            metadata = values(report.as_metadata())
+            metadata = table_metadata("replication_backfills", columns, 0 if report.skipped else 1)
+            metadata |= values(report.as_metadata())
             # Recorded as each tenant finishes, so that a crash keeps what was done; and once more on the run's event.
             context.log_event(dg.AssetMaterialization(context.asset_key, partition=report.tenant_id, metadata=metadata))
             context.add_asset_metadata(metadata, partition_key=report.tenant_id)
