@@ -20,3 +20,12 @@ def statement(name: str) -> LiteralString:
     `LiteralString`, because a file of the project is as constant as a literal: values are always bound.
     """
     return (sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def on_table(name: str, table: str) -> str:
+    """A BigQuery statement of `sql/` on one table. `table` is a qualified name, made of constants and settings.
+
+    BigQuery binds no identifiers, so the name is put into the text; values are bound there as everywhere.
+    """
+    lines = [line.strip() for line in statement(name).splitlines() if not line.startswith("--")]
+    return " ".join(lines).replace("{table}", table)

@@ -7,7 +7,7 @@ from typing import Any
 from content_orchestration.core.replication.tables import ENTITIES, view_name
 from content_orchestration.core.schema.documents import COLLECTIONS
 from content_orchestration.core.schema.postgres import table_counts
-from content_orchestration.core.sql import statement
+from content_orchestration.core.sql import on_table, statement
 from content_orchestration.resources.bigquery import BigQueryDRResource
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.zerodb import ZeroDBResource
@@ -24,8 +24,8 @@ def tier_counts(settings: Settings) -> list[tuple[str, str, int]]:
         lines += [("ZeroDB", name, documents[name]) for name in COLLECTIONS]
         for entity in ENTITIES:
             view = view_name(entity.table.name)
-            counted = next(warehouse.query(f"SELECT COUNT(*) AS n FROM `{warehouse.qualified(view)}`"))  # noqa: S608
-            lines.append(("BigQuery", view, counted["n"]))
+            tenants = warehouse.query(on_table("bigquery/tenant_counts", warehouse.qualified(view)))
+            lines.append(("BigQuery", view, sum(tenant["present"] for tenant in tenants)))
         return lines
     finally:
         postgres.close()

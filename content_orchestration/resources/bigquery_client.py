@@ -18,6 +18,7 @@ from google.cloud.bigquery.retry import DEFAULT_RETRY
 from content_orchestration.core.errors import ContentError, Permanent, Transient
 from content_orchestration.core.identity import sha256_hex
 from content_orchestration.core.replication.tables import TableSpec
+from content_orchestration.core.sql import on_table
 from content_orchestration.core.warehouse import LoadResult, Parameter
 
 T = TypeVar("T")
@@ -188,10 +189,7 @@ class BigQueryClient:
 
     def parts_loaded(self, table: str, sync_id: int, synced_at: datetime) -> dict[int, int]:
         """Rows that the table holds for each `sync_part` of a sync. Reads one partition: for recovery only."""
-        sql = (
-            f"SELECT sync_part, COUNT(*) AS loaded FROM `{self.qualified(table)}` "  # noqa: S608  (constant name)
-            "WHERE synced_at = @synced_at AND sync_id = @sync_id GROUP BY sync_part"
-        )
+        sql = on_table("bigquery/parts_loaded", self.qualified(table))
         rows = self.query(sql, {"synced_at": synced_at, "sync_id": sync_id})
         return {row["sync_part"]: row["loaded"] for row in rows}
 

@@ -19,7 +19,7 @@ SQL = re.compile(
     r"COPY\s|LOCK\s+TABLE|SET\s+\w+\s*=)"
 )
 # BigQuery binds no identifiers, so names of tables, views and columns are put into the text; all come from constants.
-NAMES = {"view", "qualified_name", "self.qualified(table)", "listed", "missing"}
+NAMES = {"qualified_name", "listed"}
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:

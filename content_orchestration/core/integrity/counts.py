@@ -6,7 +6,7 @@ from typing import Any
 from content_orchestration.core.database import Database
 from content_orchestration.core.errors import Transient
 from content_orchestration.core.replication.tables import Entity, view_name
-from content_orchestration.core.sql import statement
+from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
 
 # Ids that changed since the last sync are left out by name; past this many the comparison says nothing useful.
@@ -59,8 +59,7 @@ def compare_counts(database: Database, warehouse: Warehouse, entity: Entity) -> 
             f"more than {_MOST_IN_FLIGHT:,} ids of {entity.table.name} changed since the last sync: sync, then check"
         )
     view = warehouse.qualified(view_name(entity.table.name))
-    missing = "COUNTIF(body IS NULL)" if entity.has_body else "0"
-    sql = f"SELECT COUNT(*) AS present, {missing} AS bodies_missing FROM `{view}` WHERE entity_id NOT IN UNNEST(@ids)"  # noqa: S608
+    sql = on_table("bigquery/count_rows_with_bodies" if entity.has_body else "bigquery/count_rows", view)
     there = next(warehouse.query(sql, {"ids": changed}))
     return CountComparison(
         entity.table.name, row["unchanged_rows"], there["present"], there["bodies_missing"], len(changed)

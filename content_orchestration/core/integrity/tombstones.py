@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from content_orchestration.core.database import Database
 from content_orchestration.core.replication.tables import Entity, view_name
-from content_orchestration.core.sql import statement
+from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
 
 _MOST_LOOKED_AT = 10_000
@@ -30,5 +30,5 @@ def missing_tombstones(database: Database, warehouse: Warehouse, entity: Entity)
     if not deleted:
         return TombstoneCheck(0, [])
     view = warehouse.qualified(view_name(entity.table.name))
-    sql = f"SELECT entity_id FROM `{view}` WHERE entity_id IN UNNEST(@ids) LIMIT 20"  # noqa: S608  (constant name)
+    sql = on_table("bigquery/still_live", view)
     return TombstoneCheck(len(deleted), [row["entity_id"] for row in warehouse.query(sql, {"ids": deleted})])

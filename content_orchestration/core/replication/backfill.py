@@ -24,7 +24,7 @@ from content_orchestration.core.replication.load import Loader
 from content_orchestration.core.replication.payload import ParquetFile
 from content_orchestration.core.replication.tables import ENTITIES, Entity, view_name
 from content_orchestration.core.replication.window import Window, WindowLog
-from content_orchestration.core.sql import statement
+from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
 
 FRESH_SNAPSHOT_CONFIRMATION = "begin a new history in this cluster"
@@ -124,7 +124,7 @@ class Snapshotter:
                 rows = connection.execute(statement("replication/tenant_counts"), {"entity": entity.name}).fetchall()
             here = {(row["tenant_id"], row["rows"]) for row in rows}
             view = self._warehouse.qualified(view_name(entity.table.name))
-            query = f"SELECT tenant_id, COUNT(*) AS present FROM `{view}` GROUP BY tenant_id"  # noqa: S608  (constant)
+            query = on_table("bigquery/tenant_counts", view)
             there = {row["tenant_id"]: row["present"] for row in self._warehouse.query(query)}
             agree = {tenant for tenant, count in here if there.get(tenant, 0) == count}
             complete = agree if complete is None else complete & agree

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from content_orchestration.core.database import Database
 from content_orchestration.core.replication.tables import Entity, view_name
-from content_orchestration.core.sql import statement
+from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
 
 _PAGE = 10_000
@@ -38,12 +38,9 @@ def reconcile_keys(database: Database, warehouse: Warehouse, entity: Entity, ten
 
 def _pages(warehouse: Warehouse, entity: Entity, tenant_id: str | None) -> Iterator[list[str]]:
     view = warehouse.qualified(view_name(entity.table.name))
+    sql = on_table("bigquery/keys_page", view)
     after = ""
     while True:
-        sql = (
-            f"SELECT entity_id FROM `{view}` WHERE entity_id > @after "  # noqa: S608  (constant names, values are bound)
-            "AND (@tenant = '' OR tenant_id = @tenant) ORDER BY entity_id LIMIT @page"
-        )
         keys = [
             row["entity_id"] for row in warehouse.query(sql, {"after": after, "tenant": tenant_id or "", "page": _PAGE})
         ]
@@ -56,5 +53,5 @@ def _pages(warehouse: Warehouse, entity: Entity, tenant_id: str | None) -> Itera
 
 def _last_rows(warehouse: Warehouse, entity: Entity, ids: list[str]) -> Iterator[dict[str, object]]:
     view = warehouse.qualified(view_name(entity.table.name))
-    sql = f"SELECT entity_id, tenant_id, row_json AS last_row FROM `{view}` WHERE entity_id IN UNNEST(@ids)"  # noqa: S608
+    sql = on_table("bigquery/last_rows", view)
     yield from warehouse.query(sql, {"ids": ids})

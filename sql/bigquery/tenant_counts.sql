@@ -1,0 +1,3 @@
+-- Current rows of each tenant.
+SELECT tenant_id, COUNT(*) AS present FROM `{table}`
+GROUP BY tenant_id
