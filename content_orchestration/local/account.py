@@ -38,6 +38,8 @@ class Account:
             "--clear-groups",
             f"--inh-caps=+{self.capability}",
             f"--ambient-caps=+{self.capability}",
+            # initdb asks access() whether it may run the server, and that forgets capabilities without this.
+            "--securebits=+no_setuid_fixup",
         ]
         return replace(command, argv=[*drop, *command.argv])
 

@@ -531,6 +531,28 @@ def test_root_runs_postgres_as_another_account_without_opening_a_folder(make: Ma
 
 
 @as_root
+def test_root_runs_programs_that_lie_in_a_closed_folder_too(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout below /root has its virtual environment there, PostgreSQL's programs included."""
+    closed = tmp_path / "root"
+    closed.mkdir()
+    closed.chmod(0o700)
+    package = binaries().parent.parent
+    shutil.copytree(package, closed / package.name)
+    shutil.copytree(f"{package}.libs", closed / f"{package.name}.libs")
+    programs = closed / package.name / binaries().relative_to(package)
+    monkeypatch.setattr("content_orchestration.local.postgres.binaries", lambda: programs)
+    settings = make(closed / "state", **POSTGRES_ONLY)
+    runner = quick(settings)
+    runner.start()
+    server = psutil.Process(pids(runner)["postgres"])
+    assert Path(server.exe()).is_relative_to(closed)
+    assert server.uids().effective != 0
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@as_root
 def test_root_gives_a_copied_data_folder_to_that_account(make: Make) -> None:
     settings = make(**POSTGRES_ONLY)
     first = quick(settings)
