@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from content_orchestration.local import ports
 from content_orchestration.local.errors import LocalStackError
@@ -46,7 +45,7 @@ class DagsterUI:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                cwd=self._folder(),
+                cwd=PROJECT_ROOT,
                 start_new_session=True,
             )
         while time.monotonic() - started < _START_SECONDS:
@@ -86,6 +85,3 @@ class DagsterUI:
             sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", port,
             "--workspace", str(PROJECT_ROOT / "workspace.yaml"), "--log-level", "warning",
         ]  # fmt: skip
-
-    def _folder(self) -> Path:
-        return PROJECT_ROOT

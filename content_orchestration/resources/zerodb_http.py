@@ -170,7 +170,7 @@ class ZeroDBHttp:
             # A wait that outlasts the budget is the caller's to take: the error carries it.
             if time.monotonic() - started + error.retry_after > self._total_timeout:
                 return False
-            return error.retry_after + random.uniform(0, self._wait_initial)  # noqa: S311
+            return error.retry_after + random.uniform(0, self._wait_initial)  # noqa: S311  (jitter, not a secret)
 
         try:
             for attempt in stamina.retry_context(

@@ -45,7 +45,6 @@ class BodyReport:
     """Bodies of a window: read, and the ones that were not copied, with the reason."""
 
     fetched: int = 0
-    bytes: int = 0
     withheld: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -106,7 +105,6 @@ class BodyReader:
             return
         self._kept[key] = body
         self._kept_size += len(body)
-        self.report.bytes += len(body.encode())
         while self._kept_size > self._keep_bytes:
             _, dropped = self._kept.popitem(last=False)
             self._kept_size -= len(dropped)

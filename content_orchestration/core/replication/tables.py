@@ -39,7 +39,6 @@ class Entity:
     table: TableSpec
     rows_sql: str
     tenant_sql: str
-    typed: tuple[Column, ...]
     has_body: bool
 
 
@@ -107,7 +106,7 @@ _MEDIA = (
 def _entity(name: str, table: str, description: str, typed: tuple[Column, ...], *, has_body: bool) -> Entity:
     columns = _SYNC + typed + _PAYLOAD + (_BODY if has_body else ())
     spec = TableSpec(table, description, columns, clustering=("tenant_id", "content_id"))
-    return Entity(name, spec, f"replication/rows_{name}", f"replication/tenant_{name}", typed, has_body)
+    return Entity(name, spec, f"replication/rows_{name}", f"replication/tenant_{name}", has_body)
 
 
 CONTENT_STORAGE = _entity(
