@@ -11,6 +11,9 @@ OWNERS = ["team:data-engineering"]
 POOL_SCHEMA = "schema"
 POOL_MIGRATION = "migration"
 POOL_REPLICATION = "replication"
+POOL_INTEGRITY = "integrity"
+POOL_RESTORE = "restore"
+POOL_DRILL = "drill"
 
 # For what failures.py calls worth a retry: the clients have already retried for a minute or two by then.
 RETRY = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.FULL)

@@ -130,8 +130,77 @@ class Settings(BaseSettings):
         "else the local emulator on `LOCAL_BIGQUERY_PORT`.",
     )
 
+    bigquery_read_endpoint: str = Field(
+        default="",
+        alias="BIGQUERY_READ_ENDPOINT",
+        description="gRPC address `host:port` of the emulator that `BIGQUERY_ENDPOINT` names, for restores. Empty "
+        "means `LOCAL_BIGQUERY_GRPC_PORT` on that emulator's host; Google's service has its own.",
+    )
+
+    content_max_body_bytes: int = Field(
+        default=10 * 1024 * 1024,
+        ge=1,
+        le=64 * 1024 * 1024,
+        alias="CONTENT_MAX_BODY_BYTES",
+        description="Bytes that one body may have; a larger one is refused before anything is written.",
+    )
     migration_batch_size: int = Field(
         default=100, ge=1, le=1000, alias="MIGRATION_BATCH_SIZE", description="Legacy rows in one migration batch."
+    )
+
+    drill_database_url: SecretStr = Field(
+        default=SecretStr(""),
+        alias="DRILL_DATABASE_URL",
+        description="PostgreSQL database in which disaster drills work; everything in it is theirs to destroy. Empty "
+        "means database `content_drill` of the local server; it is created where it is missing.",
+    )
+    drill_zerodb_project_id: str = Field(
+        default="drill",
+        min_length=1,
+        alias="DRILL_ZERODB_PROJECT_ID",
+        description="ZeroDB project in which drills work, on the server of `API_BASE_URL`. Never the live one.",
+    )
+    drill_bigquery_dataset: str = Field(
+        default="content_drill",
+        pattern=r"^[A-Za-z0-9_]{1,1024}$",
+        alias="DRILL_BIGQUERY_DATASET",
+        description="Dataset in which drills work, in `BIGQUERY_PROJECT_ID`. Created and removed by each drill.",
+    )
+    drill_items: int = Field(
+        default=200,
+        ge=100,
+        le=1_000_000,
+        alias="DRILL_ITEMS",
+        description="Content items that a drill generates, loses and brings back.",
+    )
+
+    notify_urls: SecretStr = Field(
+        default=SecretStr(""),
+        alias="NOTIFY_URLS",
+        description="Where quota notices go: URLs of apprise separated by blanks, one recipient each "
+        "(`mailtos://…`, `slack://…`, `workflows://…` for Teams). Empty means the file `notices.jsonl` in "
+        "`LOCAL_STATE_DIR`.",
+    )
+    notify_schemes: str = Field(
+        default="mailto mailtos slack workflow workflows",
+        pattern=r"^[a-z0-9]+( [a-z0-9]+)*$",
+        alias="NOTIFY_SCHEMES",
+        description="Schemes that `NOTIFY_URLS` may have, separated by blanks.",
+    )
+
+    integrity_max_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=10 * 1024**2,
+        alias="INTEGRITY_MAX_BYTES",
+        description="Bytes that one comparison may have BigQuery read; one whose dry run says more refuses before it "
+        "begins. The hourly tier reads about 200 a row of history and query, the deep tier whole payloads and bodies.",
+    )
+    scrub_days: int = Field(
+        default=7,
+        ge=1,
+        le=365,
+        alias="SCRUB_DAYS",
+        description="Days within which every stored body and payload is read and hashed again, a share at a time.",
     )
 
     report_dir: Path | None = Field(
@@ -174,7 +243,7 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path | None) -> Path | None:
         return value if value is None or value.is_absolute() else PROJECT_ROOT / value
 
-    @field_validator("database_public_url", "dagster_pg_url")
+    @field_validator("database_public_url", "dagster_pg_url", "drill_database_url")
     @classmethod
     def _postgres_url(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
@@ -195,6 +264,18 @@ class Settings(BaseSettings):
         if value and urlsplit(value).scheme not in {"http", "https"}:
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _notices_go_where_they_may(self) -> Self:
+        for url in self.notify_urls.get_secret_value().split():
+            scheme = url.partition("://")[0] if "://" in url else ""
+            if scheme not in self.notify_schemes.split():
+                hint = "; Teams retired msteams://, use workflows://" if scheme == "msteams" else ""
+                shown = f"the scheme {scheme!r}" if scheme.isalnum() else "no scheme"
+                raise ValueError(
+                    f"NOTIFY_URLS has a URL with {shown}; NOTIFY_SCHEMES allows {self.notify_schemes}{hint}"
+                )
+        return self
 
     @field_validator("bigquery_sync_interval_minutes")
     @classmethod
@@ -235,6 +316,13 @@ class Settings(BaseSettings):
         )
 
     @property
+    def drill_database(self) -> str:
+        """Where drills work, a database of the local server by default. Carries the password: never log it."""
+        return self.drill_database_url.get_secret_value() or (
+            f"postgresql://postgres@127.0.0.1:{self.local_postgres_port}/content_drill"
+        )
+
+    @property
     def reports(self) -> Path:
         """Folder of the JSON reports."""
         return self.report_dir or self.local_state_dir / "reports"
@@ -266,6 +354,14 @@ class Settings(BaseSettings):
         if self.bigquery_endpoint:
             return self.bigquery_endpoint
         return None if self.bigquery_project_id else f"http://127.0.0.1:{self.local_bigquery_port}"
+
+    @property
+    def bigquery_read_address(self) -> str | None:
+        """gRPC address of the emulator, or None for Google's service."""
+        if self.bigquery_url is None:
+            return None
+        host = urlsplit(self.bigquery_url).hostname or "127.0.0.1"
+        return self.bigquery_read_endpoint or f"{host}:{self.local_bigquery_grpc_port}"
 
 
 @lru_cache(maxsize=1)

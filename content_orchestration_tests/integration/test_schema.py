@@ -28,18 +28,21 @@ from content_orchestration.local.demo_load import load_demo
 from content_orchestration.local.platform_tables import PLATFORM_TABLES, create_platform_tables
 from content_orchestration.resources.postgres_client import PostgresClient
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+NEWEST = REVISIONS[-1]
 # Everything that a role sees of a database: relations with columns, defaults, comments; constraints, indexes,
 # triggers, functions, views, types, sequences. Dropped columns leave a gap in attnum, so the order is by rank.
+# Privileges that were granted and taken back are written out where they were implied: both read the same.
 CATALOGUE = """
 SELECT 'column' AS kind, c.relname || '.' || a.attname AS name,
        concat_ws(' ', c.relkind, rank() OVER (PARTITION BY c.oid ORDER BY a.attnum),
                  format_type(a.atttypid, a.atttypmod),
                  a.attnotnull, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum), a.attidentity,
-                 a.attcollation, a.attacl) AS text
+                 a.attcollation, nullif(a.attacl, '{}')) AS text
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum WHERE c.relnamespace = 'public'::regnamespace
-UNION ALL SELECT 'relation', relname, concat_ws(' ', relkind, relowner, relpersistence, relacl, reloptions,
+UNION ALL SELECT 'relation', relname, concat_ws(' ', relkind, relowner, relpersistence, relrowsecurity,
+       relforcerowsecurity, coalesce(relacl, acldefault('r', relowner)), reloptions,
        obj_description(oid, 'pg_class'))
 FROM pg_class WHERE relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
@@ -49,6 +52,7 @@ JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relnamespace = 'public'::regname
 UNION ALL SELECT 'trigger', tgrelid::regclass || '.' || tgname, pg_get_triggerdef(oid) FROM pg_trigger
 WHERE NOT tgisinternal
 UNION ALL SELECT 'function', oid::regprocedure::text, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT 'policy', polrelid::regclass || '.' || polname, pg_get_expr(polqual, polrelid) FROM pg_policy
 UNION ALL SELECT 'type', typname, typtype::text FROM pg_type WHERE typnamespace = 'public'::regnamespace
 UNION ALL SELECT 'schema', nspname, nspacl::text FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp'
 UNION ALL SELECT 'extension', extname, extversion FROM pg_extension
@@ -101,8 +105,10 @@ def move(database: PostgresClient, direction: str, target: str) -> None:
 
 def test_from_nothing_to_the_listed_shapes(database: PostgresClient) -> None:
     report = upgrade(database)
-    assert (report.before, report.after, report.applied) == (None, "0003", REVISIONS)
-    assert report.as_metadata() == {"revision": "0003", "revision_before": "none", "applied": "0001, 0002, 0003"}
+    assert (report.before, report.after, report.applied) == (None, NEWEST, REVISIONS)
+    assert report.as_metadata() == {
+        "revision": NEWEST, "revision_before": "none", "applied": ", ".join(REVISIONS),
+    }  # fmt: skip
     assert shape_differences(database) == []
     assert SHAPES == {
         "content_storage_metadata": (17, 6), "content_quota_usage": (12, 2), "content_generation_jobs": (19, 6),
@@ -132,7 +138,7 @@ def test_a_second_upgrade_does_nothing(database: PostgresClient, admin: Connecti
     upgrade(database)
     before = catalogue(admin)
     report = upgrade(database)
-    assert (report.before, report.after, report.applied) == ("0003", "0003", ())
+    assert (report.before, report.after, report.applied) == (NEWEST, NEWEST, ())
     assert report.as_metadata()["applied"] == "nothing: up to date"
     assert catalogue(admin) == before
 
@@ -242,7 +248,7 @@ def test_a_rollback_leaves_the_database_as_it_was(database: PostgresClient, admi
     assert catalogue(admin) != shape
     admin.execute("UPDATE content_items SET zerodb_id = 'x', migrated_at = now()")
     report = rollback(database, ROLLBACK_CONFIRMATION)
-    assert (report.before, report.after, report.applied) == ("0003", None, REVISIONS[::-1])
+    assert (report.before, report.after, report.applied) == (NEWEST, None, REVISIONS[::-1])
     assert catalogue(admin) == shape
     assert rows(admin) == content
     assert upgrade(database).applied == REVISIONS
@@ -310,7 +316,7 @@ def test_a_revision_that_fails_leaves_no_half_of_itself(database: PostgresClient
     assert admin.execute("SELECT to_regclass('content_changes') AS t").fetchone()["t"] is None
     assert admin.execute("SELECT version_num AS v FROM content_orchestration_version").fetchone()["v"] == "0002"
     admin.execute("DROP FUNCTION refuse_id_change()")
-    assert upgrade(database).applied == ("0003",)
+    assert upgrade(database).applied == REVISIONS[2:]
     assert shape_differences(database) == []
 
 
