@@ -16,6 +16,7 @@ from content_orchestration.core.replication.backfill import (
 )
 from content_orchestration.core.replication.engine import Replicator, SyncReport
 from content_orchestration.core.replication.keys import reconcile_keys
+from content_orchestration.core.replication.snapshot_stream import exported_snapshot
 from content_orchestration.core.replication.tables import CONTENT_STORAGE, ENTITIES
 from content_orchestration_tests.replication_model import (
     body_of,
@@ -102,7 +103,7 @@ def test_a_change_after_the_snapshot_wins_over_it_whichever_is_loaded_last(tiers
     sync(tiers)
     snapshotter = Snapshotter(tiers.database, tiers.store, tiers.warehouse, max_bytes=10**8, run_id="backfill")
     window = snapshotter._reserve()
-    with snapshotter._snapshot() as snapshot:
+    with exported_snapshot(tiers.database) as snapshot:
         # The windows of an update and a delete close before the snapshot's rows are loaded.
         with tiers.database.connection() as connection:
             new_version(connection, tiers.store, ids[0])

@@ -73,6 +73,6 @@ def test_groups_bound_the_bodies_in_memory(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(extract, "_BODY_BYTES", 25)
     sizes = [10, 10, 10, 100, 10, None, 10, 10]
     rows = [row(number, storage_size_bytes=size) for number, size in enumerate(sizes)]
-    grouped = [[each["storage_size_bytes"] for each in group] for group in extract._bounded(rows, CONTENT_STORAGE)]
+    grouped = [[each["storage_size_bytes"] for each in group] for group in extract.bounded(rows, CONTENT_STORAGE)]
     assert grouped == [[10, 10], [10], [100], [10, None, 10], [10]]
-    assert [len(group) for group in extract._bounded(rows, CONTENT_MEDIA)] == [len(rows)]
+    assert [len(group) for group in extract.bounded(rows, CONTENT_MEDIA)] == [len(rows)]

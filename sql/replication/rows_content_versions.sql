@@ -18,5 +18,5 @@ FROM changed c
 LEFT JOIN content_versions r ON r.id = c.entity_id
 LEFT JOIN content_changes d
     ON d.change_id = c.last_delete AND r.id IS NULL AND d.change_xid >= %(low)s::xid8 AND d.change_xid < %(high)s::xid8
-WHERE (r.id IS NOT NULL OR d.change_id IS NOT NULL) AND c.entity_id > %(after)s
+WHERE (r.id IS NOT NULL OR d.change_id IS NOT NULL) AND (%(after)s::uuid IS NULL OR c.entity_id > %(after)s)
 ORDER BY c.entity_id

@@ -7,21 +7,21 @@ greater one; a change that the snapshot does not show is in such a window, and o
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from psycopg import Connection, sql
-
-from content_orchestration.core.database import Database, Row
+from content_orchestration.core.database import Database
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import Permanent
 from content_orchestration.core.failpoints import reach
-from content_orchestration.core.replication.extract import BodyReader, stream_rows
+from content_orchestration.core.replication.extract import BodyReader
 from content_orchestration.core.replication.keys import reconcile_keys
 from content_orchestration.core.replication.load import Loader
 from content_orchestration.core.replication.payload import ParquetFile
+from content_orchestration.core.replication.snapshot_files import snapshot_files
+from content_orchestration.core.replication.snapshot_stream import Snapshot, exported_snapshot
 from content_orchestration.core.replication.tables import ENTITIES, Entity, view_name
 from content_orchestration.core.replication.window import Window, WindowLog
 from content_orchestration.core.sql import on_table, statement
@@ -91,7 +91,7 @@ class Snapshotter:
         self._log.start()
         window = self._reserve()
         complete = self._complete() if only_missing else set()
-        with self._snapshot() as snapshot:
+        with exported_snapshot(self._database) as snapshot:
             for tenant in tenants:
                 started = self._clock()
                 if tenant in complete:
@@ -108,14 +108,6 @@ class Snapshotter:
             raise Permanent("the replication cursor is gone: materialize postgres_schema, then run this again")
         return Window(row["sync_id"], "", "0", "0", 0, None, None, [], row["synced_at"], attempts=1)
 
-    @contextmanager
-    def _snapshot(self) -> Iterator[str]:
-        """A snapshot that lives as long as this transaction. Without a transaction id, so no window waits for it."""
-        with self._database.connection() as connection:
-            _repeatable_read(connection)
-            row = connection.execute(statement("replication/snapshot_export")).fetchone()
-            yield str(row["snapshot"]) if row else ""
-
     def _complete(self) -> set[str]:
         """Tenants of whom both sides hold equally many rows of every table."""
         complete: set[str] | None = None
@@ -130,7 +122,7 @@ class Snapshotter:
             complete = agree if complete is None else complete & agree
         return complete or set()
 
-    def _tenant(self, tenant: str, window: Window, snapshot: str) -> TenantBackfill:
+    def _tenant(self, tenant: str, window: Window, snapshot: Snapshot) -> TenantBackfill:
         report = TenantBackfill(tenant, window.sync_id)
         opened = {"sync_id": window.sync_id, "tenant_id": UUID(tenant), "run_id": self._run_id}
         with self._database.connection() as connection:
@@ -154,31 +146,32 @@ class Snapshotter:
         return report
 
     def _entity(
-        self, entity: Entity, tenant: str, window: Window, snapshot: str, bodies: BodyReader, report: TenantBackfill
+        self,
+        entity: Entity,
+        tenant: str,
+        window: Window,
+        snapshot: Snapshot,
+        bodies: BodyReader,
+        report: TenantBackfill,
     ) -> None:
         table = entity.table.name
         report.rows[table] = 0
-        file = ParquetFile(entity.table)
-        with self._database.connection() as connection:
-            _repeatable_read(connection)
-            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-            values = {"tenant_id": UUID(tenant)}
-            with closing(stream_rows(connection, entity, entity.tenant_sql, values, window, bodies)) as chunks:
-                for chunk in chunks:
-                    file.add([{**row, "sync_part": self._parts[table]} for row in chunk.rows], chunk.size)
-                    if file.bytes_added >= self._max_bytes:
-                        self._load(file, table, window, report)
-                        file = ParquetFile(entity.table)
-        if file.rows:
-            self._load(file, table, window, report)
+        # The files hold a connection and threads, which must not wait for the garbage collector.
+        with closing(
+            snapshot_files(
+                snapshot, entity, tenant, window, bodies, first_part=self._parts[table], max_bytes=self._max_bytes
+            )
+        ) as files:
+            for file in files:
+                self._load(file, table, window, report)
 
     def _load(self, file: ParquetFile, table: str, window: Window, report: TenantBackfill) -> None:
-        content = file.close()
-        self._loader.load(window, table, self._parts[table], file.rows, content, lambda job_id: None)
+        with file.close() as content:
+            self._loader.load(window, table, self._parts[table], file.rows, content, lambda job_id: None)
+            report.bytes_loaded += content.seek(0, 2)
         # All tenants of a run share its sync id, so the files of a table are numbered across them.
         self._parts[table] += 1
         report.rows[table] += file.rows
-        report.bytes_loaded += content.seek(0, 2)
 
 
 def begin_anew(database: Database, confirm: str) -> Mapping[str, Any]:
@@ -205,8 +198,3 @@ def begin_anew(database: Database, confirm: str) -> Mapping[str, Any]:
         "next_xid": after["next_xid"],
         "windows_abandoned": abandoned,
     }
-
-
-def _repeatable_read(connection: Connection[Row]) -> None:
-    """Read one snapshot until the end of this transaction."""
-    connection.execute(statement("replication/repeatable_read"))

@@ -29,7 +29,8 @@ from content_orchestration.core.sql import statement
 from content_orchestration.core.warehouse import Warehouse
 
 LOCK = "replication"
-_LOWEST = UUID(int=0)
+# The key of a file that has none; as a key of rows it may occur.
+_NO_KEY = UUID(int=0)
 _SAMPLES = 20
 
 
@@ -192,7 +193,8 @@ class Replicator:
         self, entity: Entity, window: Window, bodies: BodyReader, done: list[Part], report: SyncReport
     ) -> None:
         """Load the files of one table, going on behind those that landed in an earlier attempt."""
-        after, number = _LOWEST, 0
+        after: UUID | None = None
+        number = 0
         for part in done:
             if not self._loader.recover(window, part):
                 break
@@ -216,7 +218,7 @@ class Replicator:
                 if file.bytes_added >= self._max_bytes:
                     self._load_file(entity, window, file, number, after, tombstones, report)
                     file, number, tombstones = ParquetFile(entity.table), number + 1, 0
-        if file.rows:
+        if file.rows and after is not None:
             self._load_file(entity, window, file, number, after, tombstones, report)
 
     def _load_file(
@@ -261,9 +263,10 @@ class Replicator:
             "oldest_change_at": window.oldest_change_at,
             "heartbeat_at": window.heartbeat_at,
             "run_id": self._run_id,
+            "read_until": self._log.now(),
         }
         file = single_row(SYNC_LOG, row)
-        part = Part(SYNC_LOG.name, 0, _LOWEST, 1, 0, file.seek(0, 2), job_id="")
+        part = Part(SYNC_LOG.name, 0, _NO_KEY, 1, 0, file.seek(0, 2), job_id="")
         self._load_part(window, part, file)
 
     def _quarantine(self, bodies: BodyReader, report: SyncReport) -> None:

@@ -119,9 +119,9 @@ def _hash_of(body: str | None) -> str | None:
 
 
 def changed_rows(
-    database: Database, entity: Entity, window: Window, bodies: BodyReader, after: UUID
+    database: Database, entity: Entity, window: Window, bodies: BodyReader, after: UUID | None
 ) -> Generator[Chunk, None, None]:
-    """The rows and tombstones of one table that the window changed, by key from beyond `after`.
+    """The rows and tombstones of one table that the window changed, by key from beyond `after` or the first.
 
     Rows are read as they are now, which may be later than the window: the windows behind it send them again.
     """
@@ -143,14 +143,14 @@ def stream_rows(
     with connection.cursor(name="replicated_rows") as cursor:
         cursor.execute(statement(name), values)
         while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-            for group in _bounded(rows, entity):
+            for group in bounded(rows, entity):
                 if entity.has_body:
                     bodies.fill(group, entity, window)
                 yield _stamped(group, window)
 
 
-def _bounded(rows: Sequence[Row], entity: Entity) -> Iterator[list[Row]]:
-    """Groups whose bodies fit in memory together."""
+def bounded(rows: Sequence[Row], entity: Entity) -> Iterator[list[Row]]:
+    """The rows in groups whose bodies fit in memory together; one larger body goes alone."""
     if not entity.has_body:
         yield list(rows)
         return

@@ -33,12 +33,11 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Entity:
-    """A replicated PostgreSQL table. `rows_sql` reads what a window changed, `tenant_sql` all rows of a tenant."""
+    """A replicated PostgreSQL table. `rows_sql` reads what a window changed."""
 
     name: str
     table: TableSpec
     rows_sql: str
-    tenant_sql: str
     has_body: bool
 
 
@@ -106,7 +105,7 @@ _MEDIA = (
 def _entity(name: str, table: str, description: str, typed: tuple[Column, ...], *, has_body: bool) -> Entity:
     columns = _SYNC + typed + _PAYLOAD + (_BODY if has_body else ())
     spec = TableSpec(table, description, columns, clustering=("tenant_id", "content_id"))
-    return Entity(name, spec, f"replication/rows_{name}", f"replication/tenant_{name}", has_body)
+    return Entity(name, spec, f"replication/rows_{name}", has_body)
 
 
 CONTENT_STORAGE = _entity(
@@ -146,6 +145,7 @@ SYNC_LOG = TableSpec(
         Column("oldest_change_at", "TIMESTAMP", "Time of the oldest change in the window (UTC)."),
         Column("heartbeat_at", "TIMESTAMP", "The latest heartbeat in the window (UTC): it travelled the whole path."),
         Column("run_id", "STRING", "Dagster run.", True),
+        Column("read_until", "TIMESTAMP", "When every row of the sync had been read (UTC): nothing later is in it."),
     ),
 )
 TABLES: tuple[TableSpec, ...] = (*(entity.table for entity in ENTITIES), SYNC_LOG)

@@ -123,6 +123,12 @@ class WindowLog:
             raise Permanent(f"sync {window.sync_id} was taken over by another run; this one did nothing")
         return Window(**row)
 
+    def now(self) -> datetime:
+        """The database's time, UTC: the clock that `synced_at` is of."""
+        with self._database.connection() as connection:
+            found: datetime = _one(connection.execute(statement("replication/now")).fetchone())["now"]
+        return found
+
     def beat(self) -> None:
         """Write the heartbeat that this sync will carry."""
         with self._database.connection() as connection:
