@@ -1,20 +1,18 @@
-"""Usage on the real server: what a plain sum over the rows says, and nothing of the ledger's own columns touched."""
+"""Usage on the real server: what a plain sum over the rows says, for tenants, brands, months and what is reserved."""
 
-import hashlib
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from content_orchestration.core.errors import Permanent
+from content_orchestration.core.quota.ledger import QuotaLedger
 from content_orchestration.core.quota.usage import compute_usage, tenant_ids, untrue_counters
 from content_orchestration.resources.postgres_client import PostgresClient
+from content_orchestration_tests.usage_rows import GIB, SHA, brand, content, media, run, stored, tenant
 
-GIB = 1024**3
-SHA = hashlib.sha256(b"").hexdigest()
 TYPES = ("article", "post", "email", "image", "video", "document")
 KINDS = ("image", "video", "document")
 
@@ -23,43 +21,6 @@ KINDS = ("image", "video", "document")
 def database(database_url: str) -> Iterator[PostgresClient]:
     with PostgresClient(database_url) as client:
         yield client
-
-
-def run(database: PostgresClient, query: str, values: Any = None) -> list[dict[str, Any]]:
-    with database.connection() as connection:
-        cursor = connection.execute(query, values)  # type: ignore[arg-type]
-        return cursor.fetchall() if cursor.description else []
-
-
-def tenant(database: PostgresClient, plan: str | None = "starter", name: str = "Acme") -> str:
-    made = str(uuid4())
-    values = [made, name, made, plan]
-    run(database, "INSERT INTO tenants (id, name, slug, plan_tier, created_at) VALUES (%s, %s, %s, %s, now())", values)
-    return made
-
-
-def content(database: PostgresClient, owner: str, kind: str, size: int, *, deleted: bool = False) -> UUID:
-    return run(
-        database,
-        "INSERT INTO content_storage_metadata (tenant_id, title, content_type, status, zerodb_row_id, body_sha256, "
-        "storage_size_bytes, deleted_at) VALUES (%s, 't', %s, 'draft', 'd', %s, %s, CASE WHEN %s THEN now() END) "
-        "RETURNING id",
-        [owner, kind, SHA, size, deleted],
-    )[0]["id"]
-
-
-def media(database: PostgresClient, owner: str, kind: str, size: int, *, deleted: bool = False) -> None:
-    run(
-        database,
-        "INSERT INTO media_assets (id, tenant_id, kind, url, zerodb_row_id, size_bytes, deleted_at) "
-        "VALUES (gen_random_uuid(), %s, %s, 'u', 'd', %s, CASE WHEN %s THEN now() END)",
-        [owner, kind, size, deleted],
-    )
-
-
-def stored(database: PostgresClient, owner: str) -> dict[str, Any]:
-    (row,) = run(database, "SELECT * FROM content_quota_usage WHERE tenant_id = %s", [owner])
-    return row
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -108,21 +69,88 @@ def test_a_tenant_without_content_uses_nothing(database: PostgresClient) -> None
     assert stored(database, owner)["limit_bytes"] == 10 * GIB
 
 
-def test_the_ledgers_own_columns_stay(database: PostgresClient) -> None:
+def test_what_is_reserved_stays_and_what_no_reservation_explains_goes(database: PostgresClient) -> None:
     owner = tenant(database)
     content(database, owner, "post", 10)
     compute_usage(database, owner)
+    QuotaLedger(database).reserve(owner, bytes=700, items=1)
     run(
         database,
-        "UPDATE content_quota_usage SET reserved_bytes = 777, notified_percent = 80, used_bytes = 4, "
+        "UPDATE content_quota_usage SET reserved_bytes = reserved_bytes + 77, used_bytes = 4, "
         "last_calculated_at = '2020-01-01' WHERE tenant_id = %s",
         [owner],
     )
-    assert compute_usage(database, owner).drift_bytes == 6
+    usage = compute_usage(database, owner)
+    assert usage.drift_bytes == 6
+    assert usage.drift == {"used_bytes": 6, "reserved_bytes": -77}
     row = stored(database, owner)
-    assert (row["reserved_bytes"], row["notified_percent"], row["used_bytes"]) == (777, 80, 10)
+    assert (row["reserved_bytes"], row["used_bytes"]) == (700, 10)
     assert row["last_calculated_at"].year > 2020
-    assert row["updated_at"] == row["last_calculated_at"]
+    assert untrue_counters(database) == []
+
+
+def test_brands_are_counted_by_their_own_rows(database: PostgresClient) -> None:
+    owner, stranger = tenant(database), tenant(database)
+    tools, home, empty = (brand(database, owner) for _ in range(3))
+    content(database, owner, "post", 10, of=tools)
+    content(database, owner, "post", 99, of=tools, deleted=True)
+    media(database, owner, "image", 5, of=tools)
+    content(database, owner, "post", 7, of=home)
+    content(database, owner, "post", 3)
+    # A row of another tenant that names the brand is that tenant's, and not the brand's.
+    content(database, stranger, "post", 1000, of=home)
+    assert {row["brand_id"] for row in untrue_counters(database) if row["scope"] == "brand"} == {tools, home}
+
+    usage = compute_usage(database, owner)
+    assert (usage.used_bytes, usage.brand_drift_bytes) == (25, {tools: 15, home: 7})
+    rows = run(database, "SELECT brand_id::text, tenant_id::text, used_bytes, limit_bytes FROM storage_quotas")
+    assert {row["brand_id"]: row["used_bytes"] for row in rows} == {tools: 15, home: 7}, f"{empty} stores nothing"
+    assert {(row["tenant_id"], row["limit_bytes"]) for row in rows} == {(owner, 5 * GIB)}
+
+    run(database, "UPDATE storage_quotas SET used_bytes = 1 WHERE brand_id = %s", [tools])
+    (found,) = [row for row in untrue_counters(database) if row["tenant_id"] == owner]
+    assert (found["scope"], found["brand_id"], found["off"]) == ("brand", tools, {"used_bytes": 14})
+    assert compute_usage(database, owner).brand_drift_bytes == {tools: 14}
+    assert compute_usage(database, owner).brand_drift_bytes == {}
+    compute_usage(database, stranger)
+    assert untrue_counters(database) == []
+
+
+def test_generated_items_are_counted_from_their_reservations(database: PostgresClient) -> None:
+    owner = tenant(database)
+    ledger = QuotaLedger(database)
+    done = ledger.reserve(owner, items=5, reason="generation")
+    ledger.reserve(owner, items=2, reason="generation")
+    ledger.settle(done, items=4)
+    run(database, "UPDATE quota_generation_usage SET used_items = 90, reserved_items = 0")
+    assert [row["off"] for row in untrue_counters(database) if row["scope"] == "month"] == [
+        {"used_items": -86, "reserved_items": 2}
+    ]
+    assert compute_usage(database, owner).generated_items == 4
+    (month,) = run(database, "SELECT * FROM quota_generation_usage")
+    assert (month["used_items"], month["reserved_items"], month["limit_items"]) == (4, 2, 1_000)
+
+    run(database, "DELETE FROM quota_generation_usage")
+    run(database, "UPDATE tenants SET plan_tier = 'free'")
+    compute_usage(database, owner)
+    (month,) = run(database, "SELECT * FROM quota_generation_usage")
+    assert (month["used_items"], month["reserved_items"], month["limit_items"]) == (4, 2, 100)
+
+
+def test_a_body_in_the_spill_counts_once_through_its_row(database: PostgresClient) -> None:
+    owner = tenant(database)
+    item = content(database, owner, "post", 10)
+    spill = (
+        "INSERT INTO content_body_spill (zerodb_row_id, tenant_id, content_id, version, body, body_sha256, size_bytes) "
+        "SELECT %s, %s, %s, 1, 'b', %s, %s"
+    )
+    (row,) = run(database, "SELECT zerodb_row_id FROM content_storage_metadata")
+    run(database, spill, [row["zerodb_row_id"], owner, item, SHA, 10])
+    run(database, spill, ["nobody-names-this", owner, uuid4(), SHA, 55])
+    usage = compute_usage(database, owner)
+    assert (usage.used_bytes, usage.spilled_bytes, usage.spilled_unnamed_bytes) == (10, 10, 55)
+    assert usage.as_metadata()["spilled_bytes_no_row_names"] == 55
+    assert untrue_counters(database) == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The plans: what a tenant may store, keep and generate. One table of constants; nothing else knows a limit."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +10,10 @@ DEFAULT_PLAN = "free"
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan. `limit_bytes`, `retention_days` and `items_a_month` are None where there is no limit."""
+    """A plan. `limit_bytes`, `retention_days` and `items_a_month` are None where there is no limit.
+
+    `usd_a_month` is None where the price is agreed with the customer.
+    """
 
     tier: str
     limit_bytes: int | None
@@ -30,6 +34,21 @@ PLANS: Mapping[str, Plan] = {
 }
 
 
-def plan_of(tier: str | None) -> Plan:
+def plan_of(tier: str | None, plans: Mapping[str, Plan] = PLANS) -> Plan:
     """The plan of a tier; an unknown or missing one means free."""
-    return PLANS.get(tier or DEFAULT_PLAN, PLANS[DEFAULT_PLAN])
+    return plans.get(tier or DEFAULT_PLAN, plans[DEFAULT_PLAN])
+
+
+def plan_for(*, stored_bytes: int = 0, items_a_month: int = 0) -> Plan:
+    """The cheapest plan that has room for so much; the last one has room for everything."""
+    return next(
+        plan
+        for plan in PLANS.values()
+        if (plan.limit_bytes is None or stored_bytes <= plan.limit_bytes)
+        and (plan.items_a_month is None or items_a_month <= plan.items_a_month)
+    )
+
+
+def limits_document(plans: Mapping[str, Plan] = PLANS) -> str:
+    """The limits as the functions of revision 0006 take them: `{"free": {"bytes": 1073741824, "items": 100}, …}`."""
+    return json.dumps({p.tier: {"bytes": p.limit_bytes, "items": p.items_a_month} for p in plans.values()})
