@@ -16,6 +16,8 @@ Where = Mapping[str, Any]
 """A filter in MongoDB's style, `{field: value}` or `{field: {"$in": [..]}}`; the contract lists the operators."""
 
 _SAMPLE = 20
+MARK = "repair_mark"
+"""The field of the one copy that `reduce_copies` leaves: which repair chose it. No row determines it."""
 
 
 class InvalidDocument(Permanent):
@@ -72,9 +74,10 @@ class DocumentStore(Protocol):
         """Create the collection unless it exists; True if this call created it. Safe to run concurrently."""
         ...
 
-    def put_many(self, collection: str, documents: Iterable[Document]) -> PutReport:
+    def put_many(self, collection: str, documents: Iterable[Document], *, new: bool = False) -> PutReport:
         """Store each document under its `id`, once, however often this is called.
 
+        `new`: the ids are random and this is the first call that names them, so none is looked for before it is put.
         Raises `DocumentConflict` for an id that is stored with another `body_sha256`, and `InvalidDocument`.
         """
         ...
@@ -85,6 +88,17 @@ class DocumentStore(Protocol):
 
     def delete_many(self, collection: str, ids: Iterable[str]) -> int:
         """Delete the documents with these ids; the number of rows that the server says it removed."""
+        ...
+
+    def replace(self, collection: str, document: Document) -> int:
+        """Give every stored copy of this document's `id` its fields, atomically; the number of copies. For repairs."""
+        ...
+
+    def reduce_copies(self, collection: str, document: Document, mark: str) -> int:
+        """Leave one copy, which carries `mark`, of a document that is stored more than once; how many went.
+
+        The one that stays is durable before another goes, whatever is repeated or comes late. For repairs.
+        """
         ...
 
     def scan(

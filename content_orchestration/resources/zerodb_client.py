@@ -8,11 +8,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
 
-from content_orchestration.core.documents import Document, DocumentStore, PutReport, Where
+from content_orchestration.core.documents import MARK, Document, DocumentStore, PutReport, Where
 from content_orchestration.core.errors import Permanent, Transient
 from content_orchestration.resources.zerodb_http import (
     Answer,
@@ -151,12 +152,13 @@ class ZeroDBClient:
         body = {"filter": dict(where or {}), "limit": 0}
         return total_of(self._http.call(self._query(f"count in {collection}", collection, body)))
 
-    def put_many(self, collection: str, documents: Iterable[Document]) -> PutReport:
+    def put_many(self, collection: str, documents: Iterable[Document], *, new: bool = False) -> PutReport:
         """Store each document under its `id`, once, although inserting is not idempotent.
 
         Looks up which ids exist, inserts the others in requests of at most 1000 rows and 8 MiB (a larger document goes
         alone), and looks up again before it repeats an insert whose answer was lost. Raises `DocumentConflict` before
-        anything is written where the look-up finds one, and `InvalidDocument`.
+        anything is written where the look-up finds one, and `InvalidDocument`. With `new` only the first look-up is
+        left out: for random ids that no call named before.
 
         Two windows remain, since the store has no unique keys. Two processes that put one new id at the same instant
         both insert it. And a request that timed out here may be executed by the server after our look-up; only the
@@ -167,7 +169,8 @@ class ZeroDBClient:
         tally = Tally()
         stored: dict[str, list[object]] = {}
         for part in self._map(
-            lambda ids: self._hashes(self._http.call, collection, ids, tally), batched(wanted, MAX_ROWS)
+            lambda ids: self._hashes(self._http.call, collection, ids, tally),
+            () if new else batched(wanted, MAX_ROWS),
         ):
             stored.update(part)
         refuse_conflicts(collection, stored, {key: doc.get("body_sha256") for key, doc in wanted.items()})
@@ -208,6 +211,40 @@ class ZeroDBClient:
             return int(self._http.call(call).content["deleted_count"])
 
         return sum(self._map(delete, batched(dict.fromkeys(ids), 500)))
+
+    def replace(self, collection: str, document: Document) -> int:
+        """Give every copy of a stored document these fields, in one atomic request; the number of copies.
+
+        A reader sees all of the old one or all of the new one, and repeating it after a lost answer changes nothing.
+        """
+        return self._update(collection, {"id": document["id"]}, document)
+
+    def reduce_copies(self, collection: str, document: Document, mark: str) -> int:
+        """Leave one copy of a document that is stored more than once; the rows that went.
+
+        A copy that carries `mark` is written first, by an upsert that may be repeated; only when it is seen do the
+        copies go that were there, named by the marks that they carry. Whichever of these requests is repeated or comes
+        late, the marked copy stays. Raises `Transient` where it is not to be seen: nothing was deleted then.
+        """
+        key = document["id"]
+        others = {row.get(MARK) for row in self._all_of_one_id(collection, None, key, [MARK])} - {mark}
+        self._update(collection, {"id": key, MARK: mark}, document | {MARK: mark}, upsert=True)
+        if not self.count(collection, {"id": key, MARK: mark}):
+            raise Transient(
+                f"ZeroDB at {self._http.server}: the marked copy of {key!r} in {collection} is not there yet"
+            )
+        named: list[Document] = [{MARK: {"$in": sorted(str(other) for other in others if other is not None)}}]
+        named += [{MARK: {"$exists": False}}] if None in others else []
+        payload = encode({"filter": {"$and": [{"id": key}, {"$or": named}]}, "limit": 0}, "the list of copies")
+        call = Call(f"deletion of copies from {collection}", "DELETE", self._path(collection, "rows"), payload)
+        return int(self._http.call(call).content["deleted_count"])
+
+    def _update(self, collection: str, where: Document, document: Document, *, upsert: bool = False) -> int:
+        body = {"filter": where, "update": {"$set": document}, "upsert": upsert}
+        payload = encode(body, describe(collection, document["id"]))
+        call = Call(f"update of {document['id']!r} in {collection}", "PUT", self._path(collection, "rows"), payload)
+        content = self._http.call(call).content
+        return int(content.get("matched_count", content["modified_count"]))
 
     def scan(
         self,
@@ -342,15 +379,21 @@ class ZeroDBClient:
     def _map(self, work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
         """The results of `work` in order, on the shared threads, with at most twice their number of items taken up.
 
-        After an error no further item begins, and none is still running when it is raised.
+        After an error no further item begins, and none is still running when it is raised. A single item is done in
+        the caller's thread.
         """
+        waiting = iter(items)
+        first = list(islice(waiting, 2))
+        if len(first) < 2:
+            yield from map(work, first)
+            return
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="zerodb")
             pool = self._pool
         pending: deque[Future[_R]] = deque()
         try:
-            for item in items:
+            for item in chain(first, waiting):
                 pending.append(pool.submit(work, item))
                 if len(pending) >= 2 * self._concurrency:
                     yield pending.popleft().result()

@@ -36,10 +36,15 @@ ASSETS = {
     "bigquery_dr_tables": "local-project.{dataset}.content_storage_dr",
     "campaign_assets_migrated": "content_storage_metadata",
     "content_items_migrated": "content_storage_metadata",
+    "content_body_spill": "content_body_spill",
     "storage_usage": "content_quota_usage",
+    "usage_history": "usage_history",
+    "quota_notices": "quota_notices",
+    "integrity_report": "integrity_differences",
     "content_storage_dr": "local-project.{dataset}.content_storage_dr",
     "content_versions_dr": "local-project.{dataset}.content_versions_dr",
     "content_media_dr": "local-project.{dataset}.content_media_dr",
+    "content_sync_log": "local-project.{dataset}.content_sync_log",
 }
 OURS = ("content_storage_metadata", "content_versions", "media_assets", "migration_quarantine")
 CHECKS = {
@@ -48,8 +53,14 @@ CHECKS = {
     "campaign_assets_migrated: nothing_is_quarantined",
     "content_items_migrated: every_row_is_accounted_for",
     "content_items_migrated: nothing_is_quarantined",
+    "content_body_spill: no_body_waits_longer_than_an_hour",
     "storage_usage: counters_equal_truth",
+    "storage_usage: no_tenant_is_above_its_limit",
+    "storage_usage: no_reservation_outlives_its_expiry",
+    "quota_notices: no_notice_waits_for_an_hour",
+    "integrity_report: copies_agree",
     "content_storage_dr: agrees_with_postgres",
+    "content_storage_dr: no_transaction_touched_most_rows",
     "content_versions_dr: agrees_with_postgres",
     "content_media_dr: agrees_with_postgres",
 }

@@ -278,6 +278,7 @@ def test_bodies_are_the_same_bytes_in_zerodb(migrated: Migrated) -> None:
             "version": 1,
             "content_type": found["content_type"],
             "title": found["title"],
+            "preview": document["body"][:200],
             "body": document["body"],
             "body_sha256": digest,
             "size_bytes": len(raw),

@@ -85,6 +85,13 @@ class FakeZeroDB:
             rows.extend(body["rows"])
             return httpx.Response(200, json={"inserted_count": len(body["rows"])})
         chosen = [row for row in rows if _matches(row, body["filter"])]
+        if what == "PUT rows":
+            assert set(body["update"]) == {"$set"}
+            for row in chosen:
+                row.update(body["update"]["$set"])
+            if not chosen and body["upsert"]:
+                rows.append(dict(body["update"]["$set"]))
+            return httpx.Response(200, json={"matched_count": len(chosen), "modified_count": len(chosen)})
         if what == "DELETE rows":
             self.tables[table] = [row for row in rows if row not in chosen]
             return httpx.Response(200, json={"deleted_count": len(chosen)})
@@ -105,10 +112,18 @@ def _matches(row: dict[str, Any], where: dict[str, Any]) -> bool:
         if name == "$and":
             if not all(_matches(row, part) for part in wanted):
                 return False
+        elif name == "$or":
+            if not any(_matches(row, part) for part in wanted):
+                return False
         elif isinstance(wanted, dict):
             for operator, operand in wanted.items():
                 value = row.get(name)
-                if not {"$in": lambda: value in operand, "$gt": lambda: value > operand}[operator]():  # noqa: B023
+                known = {
+                    "$in": lambda: value in operand,  # noqa: B023
+                    "$gt": lambda: value > operand,  # noqa: B023
+                    "$exists": lambda: (name in row) is operand,  # noqa: B023
+                }
+                if not known[operator]():
                     return False
         elif row.get(name) != wanted:
             return False

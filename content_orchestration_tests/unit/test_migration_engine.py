@@ -24,19 +24,17 @@ from content_orchestration.core.sql import statement
 
 MIB = 1024 * 1024
 LAST = UUID(int=2**128 - 1)
-_STATEMENTS = {
+_BULK = ("insert_items", "insert_versions", "claimed_documents")
+_STATEMENTS = {statement(f"content/{name}"): name for name in _BULK} | {
     statement(f"migration/{name}"): name
     for name in (
         "lock_batch",
         "content_items_batch",
         "content_items_rows",
         "content_items_done",
-        "insert_content",
-        "insert_version",
         "insert_media",
         "resolve_quarantine",
         "quarantine",
-        "claimed_documents",
         "total",
     )
 }
@@ -63,14 +61,18 @@ class FakeDatabase:
 
     def execute(self, command: str, values: Any = None) -> Any:
         name = _STATEMENTS[command]
+        if name in ("insert_items", "insert_versions"):
+            values = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
         self.executed.append((name, values))
+        if name == "insert_items":
+            self.present.update(UUID(row["source"].partition(":")[2]) for row in values)
         rows = self._rows(name, values)
-        return SimpleNamespace(fetchall=lambda: rows, fetchone=lambda: rows[0] if rows else None)
+        return SimpleNamespace(
+            fetchall=lambda: rows, fetchone=lambda: rows[0] if rows else None, rowcount=len(values or ())
+        )
 
     def executemany(self, command: str, values: Sequence[Any]) -> None:
         self.executed.append((_STATEMENTS[command], list(values)))
-        if _STATEMENTS[command] == "insert_content":
-            self.present.update(UUID(row["legacy_id"]) for row in values)
 
     def names(self) -> list[str]:
         return [name for name, _ in self.executed]
@@ -94,7 +96,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.stored: dict[str, dict[str, dict[str, Any]]] = {}
-        self.deleted: list[str] = []
+        self.replaced: list[str] = []
 
     def put_many(self, collection: str, documents: Iterable[dict[str, Any]]) -> PutReport:
         there = self.stored.setdefault(collection, {})
@@ -109,10 +111,10 @@ class FakeStore:
     def get_many(self, collection: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         return {key: self.stored[collection][key] for key in ids if key in self.stored[collection]}
 
-    def delete_many(self, collection: str, ids: Iterable[str]) -> int:
-        found = [key for key in ids if self.stored[collection].pop(key, None)]
-        self.deleted += found
-        return len(found)
+    def replace(self, collection: str, document: dict[str, Any]) -> int:
+        self.stored[collection][document["id"]] |= document
+        self.replaced.append(document["id"])
+        return 1
 
 
 def _item(key: UUID, **changes: Any) -> Item:
@@ -201,20 +203,21 @@ def test_rows_are_in_memory_within_the_bound(sizes: list[int], groups: list[int]
 def test_a_batch_is_one_transaction_under_a_lock_with_documents_first() -> None:
     database, store = FakeDatabase(dict.fromkeys(_keys(2), 1)), FakeStore()
     seen_at_insert: list[int] = []
-    insert = database.executemany
+    execute = database.execute
 
-    def watched(command: str, values: Sequence[Any]) -> None:
-        seen_at_insert.append(len(store.stored["content_items"]))
-        insert(command, values)
+    def watched(command: str, values: Any = None) -> Any:
+        if _STATEMENTS[command] in _BULK:
+            seen_at_insert.append(len(store.stored["content_items"]))
+        return execute(command, values)
 
-    database.executemany = watched  # type: ignore[method-assign]
+    database.execute = watched  # type: ignore[method-assign]
     _run(database, store)
     assert database.names() == [
         "lock_batch",
         "content_items_batch",
         "content_items_rows",
-        "insert_content",
-        "insert_version",
+        "insert_items",
+        "insert_versions",
         "content_items_done",
         "resolve_quarantine",
         "commit",
@@ -227,11 +230,14 @@ def test_what_is_inserted() -> None:
     media = (Media("m:0", "image", "u0"), Media("m:1", "video", "u1", "p", "e", "video/mp4", 9, 1))
     database, store = FakeDatabase({key: 1}), FakeStore()
     report = _run(database, store, _table(lambda row: _item(row["id"], media=media, notes=("untitled",))))
-    (values,) = database.values("insert_content")[0]
+    (values,) = database.values("insert_items")[0]
+    (version,) = database.values("insert_versions")[0]
+    (done,) = database.values("content_items_done")[0]
     item = _item(key)
     assert values["id"] == item.id
-    assert (values["legacy_id"], values["source"]) == (str(key), f"content_items:{key}")
-    assert values["version_id"] == content_id(f"content_items:{key}:version:1")
+    assert (done["legacy_id"], values["source"]) == (str(key), f"content_items:{key}")
+    assert version["id"] == content_id(f"content_items:{key}:version:1")
+    assert (version["content_id"], version["version"], version["changed_by"]) == (item.id, 1, "migration")
     assert (values["metadata_base"], values["metadata_extra"]) == ('{"kept": 1.10}', '{"note": "ü"}')
     assert (values["body_sha256"], values["size_bytes"]) == (item.body_sha256, 6)
     first, second = database.values("insert_media")[0]
@@ -268,7 +274,7 @@ def test_rejected_rows_are_quarantined_whole_and_reported_without_their_content(
         }
         for key in _keys(3)
     ]
-    assert "insert_content" not in database.names()
+    assert "insert_items" not in database.names()
     assert not any(store.stored.values())
     assert (report.quarantined, report.migrated, report.adds_up) == (3, 0, True)
     assert report.samples == {"unknown_tenant": [f"content_items:{key}" for key in _keys(3)]}
@@ -344,7 +350,7 @@ def test_what_a_killed_run_left_is_kept_where_equal_and_else_replaced(old: dict[
     report = _run(database, store, _table(lambda row: _item(row["id"], media=FILES if row["id"].int == 1 else ())))
     item = _item(UUID(int=1), media=FILES)
     assert (report.migrated, report.documents_replaced) == (3, replaced)
-    assert len(store.deleted) == replaced
+    assert len(store.replaced) == replaced
     assert store.stored["content_items"][item.zerodb_row_id] == item.body_document()
     assert store.stored["content_versions"][item.zerodb_row_id] == item.version_document()
     assert list(store.stored["content_media_files"].values()) == item.media_documents()
@@ -364,9 +370,9 @@ def test_a_document_that_a_row_names_is_never_replaced(old: dict[str, Any], clai
     database = FakeDatabase({UUID(int=1): 1}, claimed=[claimed])
     with pytest.raises(DocumentConflict, match=claimed):
         _run(database, store, _table(lambda row: _item(row["id"], media=FILES)))
-    assert store.deleted == []
+    assert store.replaced == []
     assert all(store.stored[name][key] == document for name, found in before.items() for key, document in found.items())
-    assert "insert_content" not in database.names()
+    assert "insert_items" not in database.names()
 
 
 def test_the_number_of_legacy_rows() -> None:
@@ -406,7 +412,7 @@ def test_the_failpoints_of_a_batch_in_their_order(monkeypatch: pytest.MonkeyPatc
     database, points = FakeDatabase({UUID(int=1): 1}), []
     monkeypatch.setattr(
         "content_orchestration.core.migration.engine.reach",
-        lambda name: points.append((name, "insert_content" in database.names(), "commit" in database.names())),
+        lambda name: points.append((name, "insert_items" in database.names(), "commit" in database.names())),
     )
     _run(database)
     assert points == [

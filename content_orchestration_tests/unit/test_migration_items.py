@@ -59,6 +59,7 @@ def test_the_body_document_carries_the_body_and_its_hash() -> None:
         "version": 1,
         "content_type": "post",
         "title": "A title",
+        "preview": "Größe 👩🏽‍🔧",
         "body": "Größe 👩🏽‍🔧",
         "body_sha256": sha256_hex("Größe 👩🏽‍🔧"),
         "size_bytes": 23,

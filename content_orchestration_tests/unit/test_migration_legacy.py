@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from content_orchestration.core.migration.items import MAX_BODY_BYTES, Item, Rejected
+from content_orchestration.core.content.validation import MAX_BODY_BYTES
+from content_orchestration.core.migration.items import Item, Rejected
 from content_orchestration.core.migration.legacy import CAMPAIGN_ASSETS, CONTENT_ITEMS, campaign_asset, content_item
 
 ID = UUID("22222222-2222-2222-2222-222222222222")

@@ -103,6 +103,16 @@ def test_a_failure_after_the_write_inserts_nothing_twice(server: FakeZeroDB, fau
     assert len(server.tables[ITEMS]) == 10
 
 
+@pytest.mark.parametrize("fault", [cut(error) for error in _CUT])
+def test_new_ids_are_looked_for_only_after_a_lost_answer(server: FakeZeroDB, fault: Fault) -> None:
+    _client(server).put_many(ITEMS, [_doc(n) for n in range(10)], new=True)
+    assert server.asked("POST query") == []
+    server.fail("POST rows", fault, after=True)
+    report = _client(server).put_many(ITEMS, [_doc(n) for n in range(10, 20)], new=True)
+    assert (report.inserted, report.resent, len(server.asked("POST query"))) == (10, 0, 1)
+    assert len(server.tables[ITEMS]) == 20
+
+
 def test_the_second_lookup_may_fail_too(server: FakeZeroDB) -> None:
     server.fail("POST rows", cut(httpx.ReadTimeout), after=True)
     client = _client(server)

@@ -14,8 +14,10 @@ from uuid import UUID
 
 from psycopg import Connection
 
+from content_orchestration.core.content.documents import put_fresh
+from content_orchestration.core.content.rows import insert_items, insert_versions
 from content_orchestration.core.database import Database, Row
-from content_orchestration.core.documents import Document, DocumentConflict, DocumentStore
+from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.failpoints import reach
 from content_orchestration.core.identity import content_id
 from content_orchestration.core.migration.items import Item, Rejected
@@ -125,36 +127,7 @@ def _put(connection: Connection[Row], store: DocumentStore, items: Sequence[Item
         "content_versions": [item.version_document() for item in items],
         "content_media_files": [document for item in items for document in item.media_documents()],
     }
-    return sum(_put_fresh(connection, store, collection, wanted) for collection, wanted in documents.items())
-
-
-def _put_fresh(connection: Connection[Row], store: DocumentStore, collection: str, wanted: Sequence[Document]) -> int:
-    """Store the documents and replace stale ones: those of a killed run whose legacy row was edited since.
-
-    Raises `DocumentConflict` for a stale one that a row names: it is never touched.
-    """
-    stale: set[str] = set()
-    try:
-        if not store.put_many(collection, wanted).existing:
-            return 0
-    except DocumentConflict as conflict:
-        stale.update(conflict.ids)
-    # The store compares bodies only, and files have none: what was there already is compared whole.
-    stored = store.get_many(collection, [document["id"] for document in wanted])
-    stale.update(document["id"] for document in wanted if not _holds(stored.get(document["id"]), document))
-    if not stale:
-        return 0
-    claimed = connection.execute(statement("migration/claimed_documents"), {"ids": list(stale)}).fetchall()
-    if claimed:
-        raise DocumentConflict(collection, (row["zerodb_row_id"] for row in claimed))
-    replaced = store.delete_many(collection, stale)
-    store.put_many(collection, wanted)
-    return replaced
-
-
-def _holds(stored: Document | None, wanted: Document) -> bool:
-    """Whether the stored document says all that the wanted one does; one that is not stored yet is not stale."""
-    return stored is None or all(stored.get(name) == value for name, value in wanted.items())
+    return sum(put_fresh(connection, store, collection, wanted) for collection, wanted in documents.items())
 
 
 def _insert(
@@ -162,11 +135,10 @@ def _insert(
 ) -> None:
     with connection.cursor() as cursor:
         if items:
-            values = [_values(item) for item in items]
-            cursor.executemany(statement("migration/insert_content"), values)
-            cursor.executemany(statement("migration/insert_version"), values)
+            insert_items(connection, [_values(item) for item in items])
+            insert_versions(connection, [_version_values(item) for item in items])
             if table.done_sql:
-                cursor.executemany(statement(table.done_sql), values)
+                cursor.executemany(statement(table.done_sql), [_done_values(item) for item in items])
             cursor.execute(statement("migration/resolve_quarantine"), {"sources": [item.source for item in items]})
         media = [_media_values(item, position) for item in items for position in range(len(item.media))]
         if media:
@@ -184,8 +156,6 @@ def _insert(
 def _values(item: Item) -> dict[str, Any]:
     return {
         "id": item.id,
-        "version_id": content_id(f"{item.source}:version:1"),
-        "legacy_id": item.source.partition(":")[2],
         "tenant_id": item.tenant_id,
         "brand_id": item.brand_id,
         "campaign_space_id": item.campaign_space_id,
@@ -202,6 +172,30 @@ def _values(item: Item) -> dict[str, Any]:
         "created_at": item.created_at,
         "updated_at": item.updated_at,
         "deleted_at": item.deleted_at,
+    }
+
+
+def _version_values(item: Item) -> dict[str, Any]:
+    return {
+        "id": content_id(f"{item.source}:version:1"),
+        "content_id": item.id,
+        "tenant_id": item.tenant_id,
+        "version": 1,
+        "zerodb_row_id": item.zerodb_row_id,
+        "body_sha256": item.body_sha256,
+        "size_bytes": item.size_bytes,
+        "changed_by": "migration",
+        "change_reason": f"migrated from {item.source}",
+        "operations": "[]",
+        "created_at": item.created_at,
+    }
+
+
+def _done_values(item: Item) -> dict[str, Any]:
+    return {
+        "legacy_id": item.source.partition(":")[2],
+        "zerodb_row_id": item.zerodb_row_id,
+        "size_bytes": item.size_bytes,
     }
 
 

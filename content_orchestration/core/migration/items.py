@@ -4,10 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from content_orchestration.core.content.model import PREVIEW_CHARACTERS
 from content_orchestration.core.identity import content_id, document_id, sha256_hex
-
-MAX_BODY_BYTES = 10 * 1024 * 1024
-MAX_METADATA_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class Item:
             "version": 1,
             "content_type": self.content_type,
             "title": self.title,
+            "preview": self.body[:PREVIEW_CHARACTERS],
             "body": self.body,
             "body_sha256": self.body_sha256,
             "size_bytes": self.size_bytes,

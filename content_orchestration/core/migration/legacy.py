@@ -9,18 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from content_orchestration.core.database import Row
-from content_orchestration.core.migration.items import (
+from content_orchestration.core.content.validation import (
+    CONTENT_TYPES,
     MAX_BODY_BYTES,
     MAX_METADATA_DEPTH,
-    Item,
-    Media,
-    Rejected,
-    json_depth,
+    STATUSES,
 )
+from content_orchestration.core.database import Row
+from content_orchestration.core.migration.items import Item, Media, Rejected, json_depth
 
-CONTENT_TYPES = frozenset({"article", "post", "email", "image", "video", "document"})
-STATUSES = frozenset({"draft", "scheduled", "published", "archived"})
 _CAMPAIGN_TYPES = {
     "image": "image",
     "video": "video",

@@ -1,0 +1,1 @@
+"""The content store: the one door through which content is written, read, changed and removed."""

@@ -1,0 +1,1 @@
+"""Is content reachable, and does nothing wait that should not?"""

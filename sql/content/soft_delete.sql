@@ -1,0 +1,4 @@
+-- Gone for readers; body and versions stay.
+UPDATE content_storage_metadata SET deleted_at = clock_timestamp(), updated_at = greatest(clock_timestamp(), updated_at)
+WHERE id = %(id)s AND tenant_id = %(tenant_id)s AND deleted_at IS NULL
+RETURNING *
