@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO, Literal
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from content_orchestration.core.documents import Document, DocumentConflict, PutReport
@@ -98,8 +99,21 @@ class FakeWarehouse:
                 found[row["sync_part"]] = found.get(row["sync_part"], 0) + 1
         return found
 
+    def estimate(self, sql: str, parameters: Mapping[str, Parameter | Sequence[str]] | None = None) -> int:
+        self.calls.append(("estimate", sql))
+        return 0
+
+    def read_arrow(self, table: str, columns: Sequence[str], restriction: str) -> pa.Table:
+        self.calls.append(("read", table))
+        rows = self.tables[table]
+        return pa.table({name: [row.get(name) for row in rows] for name in columns})
+
     def query(
-        self, sql: str, parameters: Mapping[str, Parameter | Sequence[str]] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter | Sequence[str]] | None = None,
+        *,
+        maximum_bytes_billed: int | None = None,
     ) -> Iterator[dict[str, Any]]:
         """`SELECT names FROM` one table or view; conditions: after, tenant, page, ids."""
         self.calls.append(("query", sql))
@@ -167,6 +181,16 @@ class FakeStore:
     def delete_many(self, collection: str, ids: Iterable[str]) -> int:
         held = self.documents.get(collection, {})
         return sum(held.pop(each, None) is not None for each in ids)
+
+    def replace(self, collection: str, document: Document) -> int:
+        held = self.documents.get(collection, {})
+        if document["id"] not in held:
+            return 0
+        held[document["id"]] = {**held[document["id"]], **document}
+        return 1
+
+    def reduce_copies(self, collection: str, document: Document, mark: str) -> int:
+        return 0
 
     def scan(self, collection: str, **_: Any) -> Iterator[Document]:
         held = self.documents.get(collection, {})

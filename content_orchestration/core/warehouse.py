@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from content_orchestration.core.replication.tables import TableSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Parameter = str | int | datetime
 
@@ -54,7 +57,19 @@ class Warehouse(Protocol):
         ...
 
     def query(
-        self, sql: str, parameters: Mapping[str, Parameter | Sequence[str]] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter | Sequence[str]] | None = None,
+        *,
+        maximum_bytes_billed: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Rows of a query, its cost bounded by the client's `maximum_bytes_billed`."""
+        """Rows of a query, its cost bounded by `maximum_bytes_billed` bytes, else by the client's own bound."""
+        ...
+
+    def estimate(self, sql: str, parameters: Mapping[str, Parameter | Sequence[str]] | None = None) -> int:
+        """Bytes that the query would read, by a dry run: free, reads nothing. An emulator may say 0."""
+        ...
+
+    def read_arrow(self, table: str, columns: Sequence[str], restriction: str) -> "pa.Table":
+        """The rows that a restriction of constants leaves, in memory at once: its size is the caller's to bound."""
         ...

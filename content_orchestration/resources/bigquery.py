@@ -68,6 +68,7 @@ class BigQueryDRResource(dg.ConfigurableResource["BigQueryClient"]):
                 settings.bigquery_dataset,
                 location=settings.bigquery_location,
                 maximum_bytes_billed=self.maximum_bytes_billed,
+                read_endpoint=settings.bigquery_read_address,
             )
         return self._client
 

@@ -1,0 +1,7 @@
+-- What the documents of these files have to say.
+SELECT id, tenant_id::text AS tenant_id, zerodb_row_id,
+       jsonb_build_object('content_id', content_id, 'tenant_id', tenant_id, 'kind', kind, 'url', url, 'public_url', public_url,
+                          'external_id', external_id, 'mime_type', mime_type, 'size_bytes', size_bytes) AS expected
+FROM media_assets
+WHERE id = ANY (%(ids)s)
+ORDER BY id
