@@ -1,0 +1,1 @@
+"""Disaster drills: a scratch world, a disaster in it, its detection, the recovery, the measurement."""

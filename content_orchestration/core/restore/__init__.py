@@ -1,0 +1,1 @@
+"""Bringing content back from BigQuery's history."""

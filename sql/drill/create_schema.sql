@@ -1,0 +1,2 @@
+-- The empty schema in which the next world is built.
+CREATE SCHEMA public

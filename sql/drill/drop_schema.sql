@@ -1,0 +1,2 @@
+-- Empties the drill's database. Runs behind the look at the mark, in one transaction with it.
+DROP SCHEMA public CASCADE

@@ -1,0 +1,2 @@
+-- A schema for what is restored beside the live content.
+CREATE SCHEMA IF NOT EXISTS {schema}
