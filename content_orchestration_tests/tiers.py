@@ -50,7 +50,9 @@ def open_tiers(settings: Settings, database_url: str, project: str, dataset: str
         credentials=AnonymousCredentials(),
         client_options={"api_endpoint": settings.bigquery_url},
     )
-    warehouse = BigQueryClient(google, dataset, attempts=3, retry_seconds=20.0)
+    warehouse = BigQueryClient(
+        google, dataset, attempts=3, retry_seconds=20.0, read_endpoint=settings.bigquery_read_address
+    )
     with (
         PostgresClient(database_url) as database,
         ZeroDBClient(settings.zerodb_url, project, settings.zerodb_key, timeout=10.0, concurrency=4) as store,

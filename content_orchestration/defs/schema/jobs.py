@@ -17,8 +17,10 @@ PIPELINE_CONFIG = {
 
 content_pipeline = dg.define_asset_job(
     "content_pipeline",
-    selection=dg.AssetSelection.groups("schema", "migration", "quota", "replication", "backfill", "status"),
-    description="Schema, migration, usage, replication and checks. Not a dry run. Choose all tenants as partitions.",
+    selection=dg.AssetSelection.groups("schema", "content", "migration", "quota", "replication", "backfill", "status")
+    | dg.AssetSelection.assets("integrity_report"),
+    description="Schema, migration, usage, replication, checks, and a report on whether the copies agree. "
+    "Not a dry run. Choose all tenants as partitions.",
     config=PIPELINE_CONFIG,
     hooks={stop_run_retries},
 )
