@@ -140,7 +140,11 @@ def _held_later(row: dict[str, Any], kind: Kind, later: Sequence[dict[str, Any]]
     """Whether a later state says that it holds the same content; its own partition is read in its own turn."""
     if kind is Kind.CORRUPT_PAYLOAD:
         return any(state["row_sha256"] in (row["row_sha256"], row["payload_sha256"]) for state in later)
-    return any(state["body_sha256"] in (row["body_sha256"], row["found_sha256"]) for state in later)
+    # The payload names its body: a later state with the same payload has that body, whatever was put beside this one.
+    return any(
+        state["row_sha256"] == row["row_sha256"] or state["body_sha256"] in (row["body_sha256"], row["found_sha256"])
+        for state in later
+    )
 
 
 def _difference(entity: Entity, row: dict[str, Any], kind: Kind, *, superseded: bool) -> Difference:
