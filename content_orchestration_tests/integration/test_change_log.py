@@ -271,6 +271,7 @@ def test_a_writer_needs_no_right_on_the_change_log(connection: Connection[Any], 
     connection.execute(f"CREATE ROLE {role}")
     try:
         connection.execute(f"GRANT INSERT, SELECT, UPDATE, DELETE, TRUNCATE ON content_storage_metadata TO {role}")
+        connection.execute(f"CREATE POLICY writer ON content_storage_metadata TO {role} USING (true)")
         connection.execute(f"SET ROLE {role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM content_changes")

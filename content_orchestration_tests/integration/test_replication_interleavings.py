@@ -33,7 +33,7 @@ from content_orchestration_tests.replication_model import add_content, assert_eq
 from content_orchestration_tests.tiers import Tiers
 
 SOAK = bool(os.environ.get("SOAK"))
-FAST, REAL = (2_000, 60) if SOAK else (200, 4)
+FAST, REAL = (2_000, 60) if SOAK else (100, 4)
 
 
 @pytest.fixture
