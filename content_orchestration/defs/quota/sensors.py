@@ -25,7 +25,7 @@ def tenant_partitions(context: dg.SensorEvaluationContext, postgres: PostgresRes
     )
 
 
-@dg.sensor(job=quota_upkeep, minimum_interval_seconds=120, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job_name=quota_upkeep.name, minimum_interval_seconds=120, default_status=dg.DefaultSensorStatus.RUNNING)
 def expired_reservations(
     context: dg.SensorEvaluationContext, postgres: PostgresResource
 ) -> dg.RunRequest | dg.SkipReason:
