@@ -52,7 +52,8 @@ class ContentStore:
     """The one door to content. Thread-safe as far as its clients are.
 
     Every method names the tenant and touches nothing of another. Raises `InvalidContent` for bad input,
-    `ContentNotFound`, `QuotaExceeded`, and `Transient` when PostgreSQL is down; ZeroDB being down raises nothing.
+    `ContentNotFound`, `QuotaExceeded`, and `Transient` when PostgreSQL is down. While ZeroDB is down, `BodyUnavailable`
+    comes only from what needs an old body that no tier can give: an update without one, a rollback, a diff.
     """
 
     def __init__(
