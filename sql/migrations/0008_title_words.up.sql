@@ -1,0 +1,2 @@
+-- Restores of many rows: the words of titles.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- The generation queue.
+SELECT 1;

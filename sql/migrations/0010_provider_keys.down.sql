@@ -1,0 +1,2 @@
+-- Keys of tenants for providers.
+SELECT 1;

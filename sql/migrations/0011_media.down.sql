@@ -1,0 +1,2 @@
+-- Objects, variants and their use.
+SELECT 1;
