@@ -46,6 +46,7 @@ class PostgresClient:
             "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
         )
         self._pool: ConnectionPool[Connection[Row]] | None = None
+        self._lent = 0
         self._engine: Engine | None = None
         self._guard = threading.Lock()
 
@@ -61,11 +62,9 @@ class PostgresClient:
 
         A commit that was cut off may have happened: whoever tries again must look first.
         """
-        try:
-            pool = self._opened()
-            connection = pool.getconn(timeout=_CONNECT_SECONDS)
-        except (PoolTimeout, psycopg.OperationalError) as error:
-            raise self._no_connection() from error
+        pool, connection = self._borrowed()
+        with self._guard:
+            self._lent += 1
         try:
             with connection:
                 yield connection
@@ -73,6 +72,8 @@ class PostgresClient:
             raise Transient(f"PostgreSQL at {self.address} broke off: {error}") from error
         finally:
             pool.putconn(connection)
+            with self._guard:
+                self._lent -= 1
 
     @contextmanager
     def advisory_lock(self, name: str) -> Iterator[None]:
@@ -121,6 +122,23 @@ class PostgresClient:
     ) -> None:
         self.close()
 
+    def _borrowed(self) -> tuple[ConnectionPool[Connection[Row]], Connection[Row]]:
+        pool = self._opened()
+        try:
+            return pool, pool.getconn(timeout=_CONNECT_SECONDS)
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            self._see_why(error)
+        # The server is back, but after an outage the pool waits ever longer, up to minutes, before it asks again.
+        with self._guard:
+            if self._pool is pool:
+                self._pool = None
+        pool.close()
+        try:
+            pool = self._opened()
+            return pool, pool.getconn(timeout=_CONNECT_SECONDS)
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise Transient(f"PostgreSQL at {self.address} answers, but no connection came within time") from error
+
     def _opened(self) -> ConnectionPool[Connection[Row]]:
         with self._guard:
             if self._pool is None:
@@ -137,16 +155,19 @@ class PostgresClient:
                 )
             return self._pool
 
-    def _no_connection(self) -> Transient:
-        """The pool says only that it waited; one connection beside it says why."""
+    def _see_why(self, error: Exception) -> None:
+        """The pool says only that it waited; one connection beside it says why. Returns when the server answers."""
         try:
             self._connect().close()
         except Transient as reason:
-            return Transient(f"{reason}: see that the server runs and that DATABASE_PUBLIC_URL is right")
-        return Transient(
-            f"all {self._pool_size} connections to PostgreSQL at {self.address} were in use for "
-            f"{_CONNECT_SECONDS:.0f} s: raise DATABASE_POOL_SIZE, or run less at once"
-        )
+            raise Transient(f"{reason}: see that the server runs and that DATABASE_PUBLIC_URL is right") from error
+        with self._guard:
+            used_up = self._lent >= self._pool_size
+        if used_up:
+            raise Transient(
+                f"all {self._pool_size} connections to PostgreSQL at {self.address} were in use for "
+                f"{_CONNECT_SECONDS:.0f} s: raise DATABASE_POOL_SIZE, or run less at once"
+            ) from error
 
     def _arguments(self) -> dict[str, object]:
         return {

@@ -1,13 +1,17 @@
 """The PostgreSQL client on the real server: lazy, bounded, printing UTC, and honest about what it cannot reach."""
 
 import os
+import select
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -149,6 +153,41 @@ def test_a_transaction_that_the_server_ends_fails_and_the_next_one_works(empty_d
             admin.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.info.backend_pid])
             connection.execute("SELECT 1")
         assert one(client, "SELECT to_regclass('lost')") is None
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    """Passes bytes to the PostgreSQL that its server names, and back."""
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.behind) as behind:  # type: ignore[attr-defined]
+            ends = {self.request: behind, behind: self.request}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    if not (data := ready.recv(65536)):
+                        return
+                    ends[ready].sendall(data)
+
+
+def test_after_an_outage_the_next_one_who_asks_gets_a_connection(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgres_client, "_CONNECT_SECONDS", 1.0)
+    real = urlsplit(empty_database)
+    (port,) = free_ports(1)
+    with PostgresClient(f"postgresql://{real.username}@127.0.0.1:{port}{real.path}") as client:
+        # Each failure doubles the time that the pool waits: after the third it is four seconds.
+        while sum("error connecting" in line for line in caplog.messages) < 3:
+            with pytest.raises(Transient, match="refused the connection"):
+                one(client, "SELECT 1")
+        with socketserver.ThreadingTCPServer(("127.0.0.1", port), _Relay) as relay:
+            relay.daemon_threads, relay.behind = True, (real.hostname, real.port)  # type: ignore[attr-defined]
+            threading.Thread(target=relay.serve_forever, args=(0.05,), daemon=True).start()
+            try:
+                with ThreadPoolExecutor(4) as pool:
+                    assert list(pool.map(lambda n: one(client, f"SELECT {n}"), range(4))) == [0, 1, 2, 3]
+            finally:
+                client.close()
+                relay.shutdown()
 
 
 @pytest.mark.parametrize(
