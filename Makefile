@@ -13,7 +13,7 @@ demo: $(VENV)/.local-installed
 	@$(CLI) demo
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	$(BIN)/coverage report --include='content_orchestration/core/*' --fail-under=95
 
 soak: $(VENV)/.dev-installed
