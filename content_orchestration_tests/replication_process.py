@@ -1,110 +1,31 @@
-"""Syncs in processes that may be killed. `python -m` of this module forks one for each line of its input.
-
-The imports of the BigQuery client take 2 s; a fork takes some milliseconds, so that every failpoint can be killed at.
-"""
+"""Syncs in processes that may be killed."""
 
 import json
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery
-
-from content_orchestration.core.errors import ContentError
-from content_orchestration.core.failpoints import VARIABLE
 from content_orchestration.core.replication.engine import Replicator
-from content_orchestration.resources.bigquery_client import BigQueryClient
-from content_orchestration.resources.postgres_client import PostgresClient
-from content_orchestration.resources.zerodb_client import ZeroDBClient
-from content_orchestration.settings import PROJECT_ROOT, Settings
+from content_orchestration_tests.forked import ForkServer, Outcome, clients, serve
 from content_orchestration_tests.tiers import Tiers
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a sync in a process ended: its exit status, negative for a signal, and what it reported or raised."""
-
-    status: int
-    said: str
-
-
-class SyncProcesses:
+class SyncProcesses(ForkServer):
     """Starts syncs of the same tiers in processes of their own."""
 
     def __init__(self) -> None:
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", __name__], cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        super().__init__(__name__)
 
     def sync(self, tiers: Tiers, *, failpoint: str = "", batch_size: int = 1000, max_bytes: int = 10**7) -> Outcome:
-        assert self._server.stdin
-        assert self._server.stdout
-        wanted = {
-            "environment": tiers.environment() | {VARIABLE: failpoint},
-            "url": tiers.database_url,
-            "project": tiers.zerodb_project,
-            "dataset": tiers.bigquery_dataset,
-            "batch_size": batch_size,
-            "max_bytes": max_bytes,
-        }
-        self._server.stdin.write(json.dumps(wanted) + "\n")
-        self._server.stdin.flush()
-        return Outcome(**json.loads(self._server.stdout.readline()))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._server.stdin
-        self._server.stdin.close()
-        self._server.wait(20)
-        assert self._server.stdout
-        self._server.stdout.close()
+        return self.run(tiers, failpoint, batch_size=batch_size, max_bytes=max_bytes)
 
 
 def _sync(wanted: dict[str, Any]) -> str:
-    os.environ.update(wanted["environment"])
-    settings = Settings(LOCAL_STATE_DIR=Path(wanted["environment"]["LOCAL_STATE_DIR"]))
-    google = bigquery.Client(
-        project=settings.bigquery_project,
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": settings.bigquery_url},
-    )
-    with (
-        PostgresClient(wanted["url"]) as database,
-        ZeroDBClient(settings.zerodb_url, wanted["project"], settings.zerodb_key, timeout=10.0) as store,
-    ):
+    with clients(wanted) as own:
         replicator = Replicator(
-            database, store, BigQueryClient(google, wanted["dataset"], attempts=3, retry_seconds=20.0),
-            batch_size=wanted["batch_size"], max_bytes=wanted["max_bytes"], run_id=f"pid {os.getpid()}",
-        )  # fmt: skip
+            *own, batch_size=wanted["batch_size"], max_bytes=wanted["max_bytes"], run_id=f"pid {os.getpid()}"
+        )
         return json.dumps(replicator.sync().as_metadata())
 
 
-def _serve() -> None:
-    for line in sys.stdin:
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            try:
-                os.write(writing, _sync(json.loads(line)).encode()[:60_000])
-                code = 0
-            except ContentError as error:
-                os.write(writing, f"{type(error).__name__}: {error}".encode()[:60_000])
-                code = 1
-            finally:
-                os._exit(locals().get("code", 2))
-        os.close(writing)
-        with os.fdopen(reading, "rb") as pipe:
-            said = pipe.read().decode()
-        _, status = os.waitpid(child, 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "said": said}), flush=True)  # noqa: T201  (the answer, to the test)
-
-
 if __name__ == "__main__":
-    _serve()
+    serve(_sync)

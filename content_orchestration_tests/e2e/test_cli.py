@@ -102,7 +102,7 @@ def test_up_serves_the_ui_until_it_is_interrupted_and_stops_what_it_started(cli:
         assert len(cli.running()) == 3
     finally:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=180)
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert cli.running() == []
@@ -114,7 +114,7 @@ def test_an_interrupted_demo_stops_its_servers_and_can_be_run_again(cli: Command
     process = cli.start("demo")
     wait_for(process, "postgres_schema")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=180)
     assert process.returncode != 0
     assert "Traceback" not in output, output
     assert cli.running() == []

@@ -148,10 +148,11 @@ def test_a_repair_that_is_killed_anywhere_is_finished_by_the_next(full: RepairWo
             zerodb.put(ITEMS, zerodb.document(ITEMS, body_id(zerodb.items[0])))
             zerodb.run("DELETE FROM content_versions WHERE content_id = %s AND version = 2", zerodb.items[2])
             number = full.report()
-            assert processes.repair(full.tiers, number, failpoint=point) == -9, point
+            assert processes.repair(full.tiers, number, failpoint=point).status == -9, point
             left = [row for row in full.repairs() if row["outcome"] == "started"]
             assert len(left) >= 4, point
-            assert processes.repair(full.tiers, number) == 0, point
+            done = processes.repair(full.tiers, number)
+            assert done.status == 0, f"{point}: {done.said}"
             assert found(zerodb.comparisons()) == set(), point
             abandoned = [row for row in full.repairs() if row["outcome"] == "unknown"]
             assert len(abandoned) == sum(len([r for r in abandoned if r["report_id"] == n]) for n in range(number + 1))
