@@ -3,8 +3,8 @@
 `python -m benchmarks.restore` prints one JSON line last. The engine is fed from the Parquet that the emulator serves,
 so that the emulator's own speed is not measured; hashing, checks before and after the write and the record of progress
 are all in. Bodies go into the same server on all three sides: into a plain logged table with a key, which stands for
-ZeroDB, by COPY and pg_restore on the peers' side and through the engine's document store, which looks before it writes
-and reads back after it, on ours. Nothing is said of the speed of a ZeroDB behind HTTP. pg_dump and pg_restore run as
+ZeroDB, by COPY and pg_restore on the peers' side and through the engine's document store, which reads each
+body back after it was put, on ours. Nothing is said of the speed of a ZeroDB behind HTTP. pg_dump and pg_restore run as
 they come, compressed and with one job; `vs_pg_restore_2_jobs` and `vs_copy_2_connections` are for who has two.
 """
 
@@ -22,7 +22,7 @@ import psycopg
 from benchmarks.restore_tiers import BODIES, CREATE_BODIES, ParquetHistory, PostgresBodies, write_history
 from benchmarks.scratch import measured, print_result, say, scratch_folder, scratch_postgres
 from content_orchestration.core.documents import DocumentStore
-from content_orchestration.core.restore.engine import Restorer
+from content_orchestration.core.restore.engine import WORKERS, Restorer
 from content_orchestration.core.restore.request import RestoreRequest
 from content_orchestration.core.warehouse import Warehouse
 from content_orchestration.local.postgres import binaries
@@ -100,8 +100,8 @@ def report(rows: int, seconds: Mapping[str, float], peak: float, work: Path) -> 
     projected = 100 * 1024**3 / (size / seconds["restore"]) * 2 / _STREAMS / 60
     speed = 100 * 1024 / projected / 60
     say(
-        f"100 GB of rows and bodies like these, {size / rows:.0f} B an item: measured with 2 workers that share 2 "
-        f"cores with PostgreSQL; {_STREAMS} streams are taken to be {_STREAMS // 2} times as fast, which needs "
+        f"100 GB of rows and bodies like these, {size / rows:.0f} B an item: measured with {WORKERS} workers that "
+        f"share 2 cores with PostgreSQL; {_STREAMS} streams are taken to be {_STREAMS // 2} times as fast, which needs "
         f"{_STREAMS} cores, disks that write {speed:.0f} MiB/s of data and as much of log, as much from BigQuery's "
         "Storage Read API, and a ZeroDB that takes bodies as fast as this PostgreSQL"
     )

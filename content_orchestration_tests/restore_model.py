@@ -70,6 +70,18 @@ def quarantine(world: World, restore_id: str) -> Sequence[Mapping[str, Any]]:
         ).fetchall()
 
 
+def titles_disagree(world: World) -> int:
+    """Items whose title the search does not have as it is, and titles that it has of no item."""
+    with world.database.connection() as connection:
+        row = connection.execute(
+            """SELECT count(*) AS n FROM content_storage_metadata m FULL JOIN content_title_words w
+               ON (w.content_id, w.tenant_id) = (m.id, m.tenant_id)
+               WHERE w.words IS DISTINCT FROM to_tsvector('simple', m.title)"""
+        ).fetchone()
+    assert row
+    return int(row["n"])
+
+
 def _body(documents: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
     text = documents.get(row["zerodb_row_id"], {}).get("body")
     return text if isinstance(text, str) and sha256(text) == row["body_sha256"] else None

@@ -14,7 +14,7 @@ from content_orchestration.core.restore.request import RestoreRequest, Target
 from content_orchestration.settings import PROJECT_ROOT
 from content_orchestration_tests.replication_fakes import sync
 from content_orchestration_tests.replication_model import add_content, assert_equal, insert, media_row, new_version
-from content_orchestration_tests.restore_model import IDS, empty, restore, restorer, state
+from content_orchestration_tests.restore_model import IDS, empty, restore, restorer, state, titles_disagree
 from content_orchestration_tests.restore_process import RestoreProcesses
 from content_orchestration_tests.tiers import Tiers
 
@@ -80,10 +80,12 @@ def test_a_killed_restore_is_finished_with_the_same_result(tiers: Tiers, process
         assert killed.status == -9, f"{failpoint}: {killed.said}"
         if failpoint != "restore_usage_done":
             assert state(tiers) != wanted, f"{failpoint} is reached when all is done"
+        assert titles_disagree(tiers) == 0, f"{failpoint}: rows stand whose titles nobody finds"
         done = processes.restore(tiers, sync_id, plan.plan_hash, chunk_bytes=CHUNK_BYTES)
         assert done.status == 0, f"{failpoint}: {done.said}"
         report = json.loads(done.said)
         assert state(tiers) == wanted, failpoint
+        assert titles_disagree(tiers) == 0, failpoint
         assert report["attempts"] == 2
         # What the killed run had committed counts too, and nothing twice.
         assert sum(table["inserted"] for table in report["rows"].values()) == total

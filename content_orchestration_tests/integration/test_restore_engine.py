@@ -13,6 +13,7 @@ from psycopg import sql
 from content_orchestration.core.errors import AlreadyRunning, Permanent
 from content_orchestration.core.replication.payload import ParquetFile
 from content_orchestration.core.replication.tables import CONTENT_STORAGE, CONTENT_VERSIONS, Entity
+from content_orchestration.core.restore import rows
 from content_orchestration.core.restore.request import OnConflict, RestoreRequest, Scope, Target
 from content_orchestration_tests.replication_fakes import sync
 from content_orchestration_tests.replication_model import (
@@ -26,7 +27,15 @@ from content_orchestration_tests.replication_model import (
     sha256,
     version_id,
 )
-from content_orchestration_tests.restore_model import IDS, empty, quarantine, restore, restorer, state
+from content_orchestration_tests.restore_model import (
+    IDS,
+    empty,
+    quarantine,
+    restore,
+    restorer,
+    state,
+    titles_disagree,
+)
 from content_orchestration_tests.tiers import Tiers
 
 FEW = IDS[:6]
@@ -204,6 +213,67 @@ def test_a_tampered_row_is_set_aside_and_the_rest_restored(tiers: Tiers) -> None
         now = state(tiers)
         assert now["content_versions"] == recorded["content_versions"]
         assert now[ITEMS] == {str(each): recorded[ITEMS][str(each)] for each in (FEW[2], FEW[4], FEW[5])}
+
+
+def test_a_line_break_in_a_row_brings_no_other_row_in(tiers: Tiers) -> None:
+    """Rows go to PostgreSQL as lines: one that is two lines must not take the place of the next."""
+    written(tiers)
+    recorded = state(tiers)
+    # The last two: behind them nothing is left whose id would not fit its line.
+    one, other = sorted(FEW, key=str)[-2:]
+    first, second = recorded[ITEMS][str(one)][0], recorded[ITEMS][str(other)][0]
+    forged = first + "\n" + second.replace('"title":"', '"title":"forged ')
+    assert forged != first + "\n" + second
+    tampered(tiers, CONTENT_STORAGE, one, row_json=forged, row_sha256=sha256(forged))
+    empty(tiers)
+    # Rows alone: nothing is parsed before PostgreSQL does. One chunk: the two come one behind the other.
+    report = restore(tiers, RestoreRequest(tiers="postgres"), chunk_bytes=8_000_000)
+    assert report.quarantined == {"row_refused": 1}
+    rows = {key: text for key, (text, _) in state(tiers)[ITEMS].items()}
+    assert rows == {str(each): recorded[ITEMS][str(each)][0] for each in FEW if each != one}
+
+
+def test_a_row_that_does_not_read_back_as_it_was_given_is_not_kept(tiers: Tiers) -> None:
+    written(tiers)
+    recorded = state(tiers)
+    empty(tiers)
+    execute(
+        tiers,
+        f"""CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF NEW.id = '{FEW[2]}' THEN NEW.title := 'meddled with'; END IF; RETURN NEW; END $$""",
+    )
+    execute(tiers, f"CREATE TRIGGER meddle BEFORE INSERT ON {ITEMS} FOR EACH ROW EXECUTE FUNCTION meddle()")
+    report = restore(tiers, RestoreRequest())
+    (aside,) = quarantine(tiers, report.restore_id)
+    assert (aside["entity_id"], aside["reason"]) == (str(FEW[2]), "row_differs")
+    assert state(tiers)[ITEMS] == {str(each): recorded[ITEMS][str(each)] for each in FEW if each != FEW[2]}
+
+
+def test_an_insert_is_tried_until_rows_are_found(tiers: Tiers, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tiers.database.connection() as connection:
+        add_content(connection, tiers.store, IDS)
+    synced(tiers)
+    recorded = state(tiers)
+    original = rows._insert
+    tables: list[str] = []
+
+    def noted(connection: Any, table: Any, given: Any) -> Any:
+        tables.append(table.entity.name)
+        return original(connection, table, given)
+
+    monkeypatch.setattr(rows, "_insert", noted)
+    empty(tiers)
+    restore(tiers, RestoreRequest(), workers=1)
+    assert tables.count("content_storage") > 3, "there are not several chunks"
+    assert titles_disagree(tiers) == 0
+    tables.clear()
+    execute(tiers, f"DELETE FROM {ITEMS} WHERE id <> ALL (%s)", IDS[:3])
+    again = restore(tiers, RestoreRequest(), workers=1)
+    assert tables.count("content_versions") == 1
+    assert again.tables[ITEMS].same == 3
+    assert again.verified
+    assert state(tiers) == recorded
+    assert titles_disagree(tiers) == 0
 
 
 def test_a_tampered_body_is_set_aside_with_the_row_that_would_point_at_nothing(tiers: Tiers) -> None:

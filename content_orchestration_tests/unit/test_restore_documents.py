@@ -42,6 +42,81 @@ def test_a_body_that_the_store_gives_back_otherwise_stops_the_chunk() -> None:
         documents(Forgetful()).put(CONTENT_STORAGE, [row(content_row(ONE, 1, "text"))])
 
 
+class Listening(FakeStore):
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, int]] = []
+
+    def get_many(self, collection: str, ids: Any) -> dict[str, Any]:
+        wanted = list(ids)
+        self.calls.append(("get", len(wanted)))
+        return super().get_many(collection, wanted)
+
+    def put_many(self, collection: str, documents: Any, **given: Any) -> Any:
+        wanted = list(documents)
+        self.calls.append(("put", len(wanted)))
+        return super().put_many(collection, wanted, **given)
+
+
+def test_an_empty_store_is_not_looked_at_before_it_is_written_and_read_back() -> None:
+    store = Listening()
+    writer = documents(store)
+    for each in (ONE, TWO):
+        ready, aside, stored = writer.put(CONTENT_STORAGE, [row(content_row(each, 1, "text"))])
+        assert (len(ready), aside, stored.inserted, stored.existing, stored.verified) == (1, [], 1, 0, 1)
+    assert store.calls == [("put", 1), ("get", 1)] * 2
+
+
+def test_once_bodies_are_found_no_more_are_sent_before_a_look() -> None:
+    store = Listening()
+    rows = [row(content_row(each, 1, "text")) for each in (ONE, TWO)]
+    documents(store).put(CONTENT_STORAGE, rows)
+    store.calls.clear()
+    writer = documents(store)
+    for _ in range(2):
+        _, _, stored = writer.put(CONTENT_STORAGE, rows)
+        assert (stored.inserted, stored.existing, stored.verified) == (0, 2, 2)
+    assert store.calls == [("put", 2), ("get", 2), ("get", 2)]
+
+
+def test_a_damaged_body_among_new_ones_is_put_right_and_each_is_counted_once() -> None:
+    store = FakeStore()
+    damaged, new = row(content_row(ONE, 1, "text")), row(content_row(TWO, 1, "text"))
+    key = damaged.fields["zerodb_row_id"]
+    store.documents["content_items"] = {key: {"id": key, "body": "bit rot", "body_sha256": sha256("text")}}
+    ready, aside, stored = documents(store).put(CONTENT_STORAGE, [damaged, new])
+    assert {each.entity_id for each in ready} == {str(ONE), str(TWO)}
+    assert [each.reason for each in aside] == ["document_replaced"]
+    assert (stored.inserted, stored.existing, stored.replaced, stored.verified) == (1, 0, 1, 2)
+    assert store.documents["content_items"][key]["body"] == "text"
+
+
+def test_a_body_of_somebody_else_is_looked_at_before_any_other_is_put() -> None:
+    store = Listening()
+    theirs, new = row(content_row(ONE, 1, "text")), row(content_row(TWO, 1, "text"))
+    key = theirs.fields["zerodb_row_id"]
+    store.documents["content_items"] = {key: {"id": key, "body": "theirs", "body_sha256": sha256("theirs")}}
+    writer = documents(store)
+    ready, aside, stored = writer.put(CONTENT_STORAGE, [theirs, new])
+    assert ([each.entity_id for each in ready], stored.inserted, stored.kept) == ([str(TWO)], 1, 1)
+    assert [each.reason for each in aside] == ["document_conflict"]
+    assert store.documents["content_items"][key]["body"] == "theirs"
+    store.calls.clear()
+    writer.put(CONTENT_STORAGE, [new])
+    assert store.calls == [("get", 1)]
+
+
+@pytest.mark.parametrize("body", [None, "forged"])
+def test_a_body_that_is_not_the_one_of_its_row_is_never_put(body: str | None) -> None:
+    store = FakeStore()
+    good, bad = row(content_row(TWO, 1, "text")), row(content_row(ONE, 1, "text"), body)
+    ready, aside, _ = documents(store).put(CONTENT_STORAGE, [good, bad])
+    assert ([each.entity_id for each in ready], len(aside)) == ([str(TWO)], 1)
+    assert list(store.documents["content_items"]) == [good.fields["zerodb_row_id"]]
+
+
 def test_two_rows_with_two_bodies_under_one_name_are_told_apart() -> None:
     store = FakeStore()
     first = row(content_row(ONE, 1, "text"))

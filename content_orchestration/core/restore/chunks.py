@@ -70,6 +70,8 @@ class ChunkWork:
         self._request = record.plan.request
         self._documents = Documents(store, self._request.target, self._request.on_conflict)
         self._done = record.done()
+        # Entities of which the target was found to hold rows: an insert of theirs would be in vain.
+        self._occupied: set[str] = set()
 
     def do(self, entity: Entity, chunk: Chunk) -> None:
         """Restore a chunk, then check it. The clients retry their requests; a whole chunk is tried three times."""
@@ -102,7 +104,15 @@ class ChunkWork:
             reach("restore_bodies_put")
         with self._watch.stage("rows"), self._database.connection() as connection:
             if self._request.rows_wanted:
-                written, refused = write_rows(connection, self._tables[entity.name], rows, self._request.on_conflict)
+                written, refused = write_rows(
+                    connection,
+                    self._tables[entity.name],
+                    rows,
+                    self._request.on_conflict,
+                    insert_first=entity.name not in self._occupied,
+                )
+                if refused or not written.plain:
+                    self._occupied.add(entity.name)
                 aside = [*aside, *refused]
                 outcome |= {"rows": written.as_json(), "tenants": sorted({row.tenant_id for row in rows})}
             reach("restore_rows_written")

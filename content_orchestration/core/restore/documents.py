@@ -18,6 +18,7 @@ from content_orchestration.core.restore.request import OnConflict, Target
 BODIES = "content_items"
 VERSIONS = "content_versions"
 MEDIA = "content_media_files"
+_NOTHING: Document = {}
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Documents:
         self._store = store
         self._target = target
         self._on_conflict = on_conflict
+        # Whether the store was found to hold bodies of the history: they are looked for first then, and not sent.
+        self._occupied = False
 
     def put(self, entity: Entity, rows: Sequence[CheckedRow]) -> tuple[list[CheckedRow], list[Rejected], Stored]:
         """Store what the rows need; returns the rows whose body is there now, and what was set aside.
@@ -63,6 +66,8 @@ class Documents:
         self, entity: Entity, rows: Sequence[CheckedRow], stored: Stored, aside: list[Rejected]
     ) -> list[CheckedRow]:
         collection = self._target.collection(BODIES)
+        if not self._occupied and self._put_first(entity, rows, collection, stored):
+            return list(rows)
         held = self._store.get_many(collection, [row.fields["zerodb_row_id"] for row in rows])
         ready: list[CheckedRow] = []
         absent: dict[str, Document] = {}
@@ -87,6 +92,32 @@ class Documents:
             self._read_back(collection, absent)
         stored.verified += len(ready)
         return ready
+
+    def _put_first(self, entity: Entity, rows: Sequence[CheckedRow], collection: str, stored: Stored) -> bool:
+        """Put the bodies without a look at what is there, and read them back; whether all of them are right then.
+
+        False where one of them needs a closer look. Those that were put are right, and found by it.
+        """
+        documents: dict[str, Document] = {}
+        for row in rows:
+            if body_fault(row):
+                return False
+            document = _body_document(entity, row)
+            if documents.setdefault(document["id"], document)["body_sha256"] != document["body_sha256"]:
+                return False
+        try:
+            report = self._store.put_many(collection, documents.values())
+        except DocumentConflict:
+            self._occupied = True
+            return False
+        self._occupied = self._occupied or report.existing > 0
+        stored.inserted += report.inserted
+        if self._wrong(collection, documents):
+            stored.existing -= report.inserted
+            return False
+        stored.existing += report.existing
+        stored.verified += len(rows)
+        return True
 
     def _replace(
         self,
@@ -125,14 +156,17 @@ class Documents:
         return True
 
     def _read_back(self, collection: str, documents: dict[str, Document]) -> None:
-        held = self._store.get_many(collection, documents)
-        wrong = [key for key, put in documents.items() if _hash(held.get(key, {}).get("body")) != put["body_sha256"]]
-        if wrong:
+        if wrong := self._wrong(collection, documents):
             raise Transient(
                 f"ZeroDB does not give back {len(wrong)} of {len(documents)} bodies as they were put into "
                 f"{collection}, one is {wrong[0]}: no row that points at them was written. Run this "
                 "again; if it stays, launch the integrity check of bodies"
             )
+
+    def _wrong(self, collection: str, documents: dict[str, Document]) -> list[str]:
+        """Ids under which the store does not give back the very text that was put, whose hash was checked before."""
+        held = self._store.get_many(collection, documents)
+        return [key for key, put in documents.items() if held.get(key, _NOTHING).get("body") != put["body"]]
 
     def _records(
         self,
@@ -161,17 +195,19 @@ class Documents:
 
 def _body_document(entity: Entity, row: CheckedRow) -> Document:
     fields = row.fields
-    named = {"content_type": fields["content_type"], "title": fields["title"]} if entity is CONTENT_STORAGE else {}
-    return {
+    document = {
         "id": fields["zerodb_row_id"],
         "content_id": fields["id" if entity is CONTENT_STORAGE else "content_id"],
         "tenant_id": fields["tenant_id"],
         "version": fields["version"],
-        **named,
         "body": row.body,
         "body_sha256": fields["body_sha256"],
         "size_bytes": fields["storage_size_bytes"],
     }
+    if entity is CONTENT_STORAGE:
+        document["content_type"] = fields["content_type"]
+        document["title"] = fields["title"]
+    return document
 
 
 def _version_document(fields: dict[str, Any]) -> Document:

@@ -1,7 +1,8 @@
-"""Writes a chunk of checked rows into PostgreSQL: COPY into a staging table, one upsert, and a look at what came of it.
+"""Writes a chunk of checked rows into PostgreSQL, by the shortest of three ways that works, and reads it back.
 
-What the quick way refuses is taken apart: columns that came or went since, and single rows that a constraint turns
-away, which are put aside while the others are written.
+Rows that the target has none of are inserted as they are. Where that does not work they are staged and upserted by the
+request's policy. What that refuses is taken apart: columns that came or went since, and single rows that a constraint
+turns away, which are put aside while the others are written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,6 +40,11 @@ class Written:
     defaulted: list[str] = field(default_factory=list)
     null_dropped: list[str] = field(default_factory=list)
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing was in the way: every row was inserted as the history has it."""
+        return not (self.updated or self.same or self.kept or self.defaulted or self.null_dropped)
+
     def add(self, other: "Written") -> None:
         """Count the rows of another group too."""
         self.inserted += other.inserted
@@ -54,14 +60,27 @@ class Written:
 
 
 def write_rows(
-    connection: Connection[Row], table: TargetTable, rows: Sequence[CheckedRow], on_conflict: OnConflict
+    connection: Connection[Row],
+    table: TargetTable,
+    rows: Sequence[CheckedRow],
+    on_conflict: OnConflict,
+    *,
+    insert_first: bool = True,
 ) -> tuple[Written, list[Rejected]]:
     """Write rows within the transaction of `connection`, all that can be written. Raises `Permanent`.
 
     Each row is read back before the transaction ends: one that PostgreSQL would not print as the history has it is not
-    kept.
+    kept. insert_first: whether to try first as if the target had none of the rows, which takes a fifth off the time
+    where that is so and costs an insert in vain where it is not.
     """
     connection.execute(statement("replication/pin_settings"))
+    connection.execute(statement("restore/working_memory"))
+    if insert_first:
+        try:
+            with connection.transaction():
+                return _insert(connection, table, rows), []
+        except (*_REFUSED, _Differs):
+            pass
     connection.execute(statement("restore/stage_create"))
     with connection.cursor().copy(statement("restore/stage_copy")) as copy:
         for block in _copy_blocks(rows):
@@ -71,6 +90,14 @@ def write_rows(
             return _upsert(connection, table, on_conflict, len(rows)), []
     except (*_REFUSED, _Differs):
         return _write_apart(connection, table, rows, on_conflict)
+
+
+def _insert(connection: Connection[Row], table: TargetTable, rows: Sequence[CheckedRow]) -> Written:
+    values = {"ids": "\n".join(row.entity_id for row in rows), "docs": "\n".join(row.row_json for row in rows)}
+    found = _one(connection, table.insert(), values)
+    if (found["given"], found["written"], found["differ"]) != (len(rows), len(rows), 0):
+        raise _Differs(f"of {len(rows)} rows {found['written']} were written, and {found['differ']} differ")
+    return Written(inserted=len(rows))
 
 
 def _write_apart(

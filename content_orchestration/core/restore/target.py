@@ -37,6 +37,14 @@ class TargetTable:
     columns: tuple[str, ...]
     writable: tuple[str, ...]
 
+    def insert(self) -> sql.Composed:
+        """The statement that writes rows of which the target has none, and tells how many do not read back right."""
+        return sql.SQL(statement("restore/insert")).format(
+            target=self.name,
+            columns=_list(self.writable),
+            values=sql.SQL(", ").join(sql.SQL("(p.r).{}").format(sql.Identifier(name)) for name in self.writable),
+        )
+
     def upsert(self, on_conflict: OnConflict, missing: Sequence[str] = (), *, exact: bool = True) -> sql.Composed:
         """The statement that writes staged rows and tells how many of them do not read back as they should.
 
