@@ -71,21 +71,19 @@ FROM {table} c
 # The statements of sql/bigquery in PostgreSQL's words. The history holds each id once, as the copied table does.
 _BUCKETS = """
 SELECT bucket, count(*) AS present, 0 AS surplus,
-    sum(('x' || substr(digest, 1, 8))::bit(32)::bigint)::bigint AS first_high,
-    sum(('x' || substr(digest, 9, 7))::bit(28)::bigint)::bigint AS first_low,
-    sum(('x' || substr(digest, 16, 8))::bit(32)::bigint)::bigint AS second_high,
-    sum(('x' || substr(digest, 24, 7))::bit(28)::bigint)::bigint AS second_low
+    sum(substr(digest, 1, 4)::bigint)::bigint AS first, sum(substr(digest, 5, 4)::bigint)::bigint AS second,
+    sum(substr(digest, 9, 4)::bigint)::bigint AS third, sum(substr(digest, 13, 4)::bigint)::bigint AS fourth
 FROM (
-    SELECT left(md5(entity_id), %(digits)s) AS bucket,
-        encode(sha256(convert_to(entity_id || '|' || tenant_id || '|' || row_sha256, 'UTF8')), 'hex') AS digest
+    SELECT right(entity_id, %(digits)s) AS bucket,
+        decode(md5(entity_id || '|' || tenant_id || '|' || row_sha256), 'hex') AS digest
     FROM content_storage_dr
-    WHERE %(buckets)s::text[] = '{}' OR left(md5(entity_id), %(opened)s) = ANY (%(buckets)s::text[])
+    WHERE %(buckets)s::text[] = '{}' OR right(entity_id, %(opened)s) = ANY (%(buckets)s::text[])
     OFFSET 0
 ) d GROUP BY bucket
 """
 _ROWS = """
 SELECT entity_id, tenant_id, op, sync_id, row_sha256, 1 AS copies FROM content_storage_dr
-WHERE left(md5(entity_id), %(opened)s) = ANY (%(buckets)s::text[])
+WHERE right(entity_id, %(opened)s) = ANY (%(buckets)s::text[])
 """
 
 
@@ -115,7 +113,7 @@ class HistoryInPostgres:
         """The rows of the statement."""
         with psycopg.connect(self._url, row_factory=dict_row) as connection:
             connection.execute("SET LOCAL parallel_tuple_cost = 0; SET LOCAL parallel_setup_cost = 0")
-            yield from connection.execute(_BUCKETS if "first_high" in sql else _ROWS, parameters)
+            yield from connection.execute(_BUCKETS if "GROUP BY" in sql else _ROWS, parameters)
 
 
 def _fill(url: str, rows: int) -> None:

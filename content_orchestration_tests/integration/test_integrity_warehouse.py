@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from hashlib import md5
 from itertools import pairwise
 from typing import Any, cast
 from uuid import uuid4
@@ -260,8 +259,7 @@ def test_some_ids_are_compared_alone(tiers: Tiers) -> None:
 def test_a_swap_within_one_bucket_does_not_cancel_out(tiers: Tiers) -> None:
     """Sums over payload hashes alone would not change: each digest is bound to its id."""
     first = uuid4()
-    bucket = md5(str(first).encode()).hexdigest()[:2]
-    second = next(other for other in iter(uuid4, None) if md5(str(other).encode()).hexdigest()[:2] == bucket)
+    second = next(other for other in iter(uuid4, None) if str(other)[-3:] == str(first)[-3:])
     populate(tiers, [first, second], [])
     sync(tiers)
     swapped(tiers, str(first), str(second), "row_json", "row_sha256")
@@ -288,7 +286,7 @@ def test_large_buckets_are_divided_and_opened_in_parts(
     named = compared(tiers, ids=[str(each) for each in items[:9]])
     for comparison in (plain, divided, named):
         assert found(comparison) == {(Kind.DIFFERENT_IN_WAREHOUSE, each) for each in changed}
-    assert sum("first_high" in sql for sql in watched.sent) == 2, "the buckets were not divided"
+    assert sum("GROUP BY bucket" in sql for sql in watched.sent) == 2, "the buckets were not divided"
     assert len(watched.sent) > 4, "the rows were read at once"
     assert set(watched.bounds) == {MAX_BYTES}
 

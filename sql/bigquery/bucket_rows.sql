@@ -5,6 +5,6 @@ FROM (
         COUNT(*) OVER (PARTITION BY entity_id, sync_id) AS copies,
         ROW_NUMBER() OVER (PARTITION BY entity_id ORDER BY sync_id DESC, sync_part DESC, row_sha256) AS recency
     FROM `{table}`
-    WHERE SUBSTR(TO_HEX(MD5(entity_id)), 1, @opened) IN UNNEST(@buckets)
+    WHERE RIGHT(entity_id, @opened) IN UNNEST(@buckets)
 )
 WHERE recency = 1

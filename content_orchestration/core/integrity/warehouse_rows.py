@@ -6,7 +6,7 @@ How one pair of states is named is in `naming.py`; whether stored payloads have 
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from uuid import UUID
@@ -15,11 +15,13 @@ from psycopg import Connection
 
 from content_orchestration.core.database import Database, Row
 from content_orchestration.core.errors import Permanent, Transient
-from content_orchestration.core.integrity.buckets import Bucket, Part, differing, local_buckets, warehouse_buckets
+from content_orchestration.core.integrity.buckets import Part, differing, warehouse_buckets
 from content_orchestration.core.integrity.findings import Comparison
+from content_orchestration.core.integrity.local_rows import LocalRows, local_rows
 from content_orchestration.core.integrity.looking import as_uuid, tenant_uuid
 from content_orchestration.core.integrity.metered import MeteredWarehouse
-from content_orchestration.core.integrity.naming import Pair, named
+from content_orchestration.core.integrity.naming import Pair, State, named
+from content_orchestration.core.integrity.resend import is_uuid
 from content_orchestration.core.replication.tables import Entity
 from content_orchestration.core.sql import statement
 from content_orchestration.core.warehouse import Warehouse
@@ -119,26 +121,24 @@ def _by_bucket(
         raise Transient(
             f"more than {_MOST_IN_FLIGHT:,} ids of {entity.table.name} changed since the last sync: sync, then compare"
         )
-    here, there = _both(connection, history, entity, part, in_flight)
-    suspicious = differing(here, there)
-    comparison.skip(BEHIND_THE_SYNC, len(in_flight))
-    comparison.attempted = sum(bucket.rows for bucket in here.values()) + len(in_flight)
-    if sum(suspicious.values()) > _LARGE and len(suspicious) <= _MOST_DIVIDED:
-        finer = Part(part.digits + _FURTHER_DIGITS, part.tenant, list(suspicious))
-        suspicious = differing(*_both(connection, history, entity, finer, in_flight))
     left_out = set(in_flight)
-    for names in _batches(suspicious):
-        yield _opened(connection, history, entity, Part(part.digits, part.tenant, names), left_out)
-
-
-def _both(
-    connection: Connection[Row], history: MeteredWarehouse, entity: Entity, part: Part, in_flight: Sequence[str]
-) -> tuple[Mapping[str, Bucket], Mapping[str, Bucket]]:
-    """The buckets of both sides, made at the same time. BigQuery is read after the snapshot was taken."""
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(warehouse_buckets, history, part, in_flight)
-        here = local_buckets(connection, entity, part, in_flight)
-        return here, asked.result()
+    with local_rows() as rows:
+        # Both sides at the same time. BigQuery is read after the snapshot was taken.
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(warehouse_buckets, history, part, in_flight)
+            here = rows.read(connection, entity, part.tenant, in_flight, part.digits)
+            suspicious = differing(here, asked.result())
+        _prove(rows.samples, _states(connection, entity, list(rows.samples), part.tenant))
+        comparison.skip(BEHIND_THE_SYNC, len(in_flight))
+        comparison.attempted = sum(bucket.rows for bucket in here.values()) + len(in_flight)
+        if sum(suspicious.values()) > _LARGE and len(suspicious) <= _MOST_DIVIDED:
+            finer = Part(part.digits + _FURTHER_DIGITS, part.tenant, list(suspicious), part.digits)
+            here = rows.divided(finer.opened, part.digits, finer.digits)
+            suspicious = differing(here, warehouse_buckets(history, finer, in_flight))
+            part = finer
+        for names in _batches(suspicious):
+            opened = Part(part.digits, part.tenant, names, part.digits)
+            yield _opened(connection, history, entity, opened, rows, left_out)
 
 
 def _batches(suspicious: Mapping[str, int]) -> Iterator[list[str]]:
@@ -156,30 +156,74 @@ def _batches(suspicious: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def _opened(
-    connection: Connection[Row], history: MeteredWarehouse, entity: Entity, part: Part, left_out: set[str]
+    connection: Connection[Row],
+    history: MeteredWarehouse,
+    entity: Entity,
+    part: Part,
+    rows: LocalRows,
+    left_out: set[str],
 ) -> list[Pair]:
-    names = list(part.opened)
-    values = {"tenant": part.tenant, "ids": None, "buckets": names, "opened": part.opened_digits}
-    rows = connection.execute(statement(f"integrity/bucket_rows_{entity.name}"), values).fetchall()
-    here = {row["entity_id"]: row for row in rows if row["entity_id"] not in left_out}
-    states = history.query("bucket_rows", {"buckets": names, "opened": part.opened_digits})
-    there = {row["entity_id"]: row for row in states if row["entity_id"] not in left_out}
-    return _unequal(here, there, part.tenant)
+    here = rows.opened(part.opened, part.opened_digits)
+    there: dict[str, State] = {}
+    # What is plainly equal is forgotten at once: of two large buckets only what differs stays in memory.
+    for state in history.query("bucket_rows", {"buckets": list(part.opened), "opened": part.opened_digits}):
+        each = state["entity_id"]
+        if each in left_out:
+            continue
+        live = state["op"] != "delete"
+        if live and state["copies"] == 1 and here.get(each) == (state["tenant_id"], state["row_sha256"]):
+            del here[each]
+        elif live or each in here:
+            there[each] = state
+    return _printed_again(connection, entity, part.tenant, here.keys(), there)
+
+
+def _printed_again(
+    connection: Connection[Row], entity: Entity, tenant: UUID | None, ids: Iterable[str], there: Mapping[str, State]
+) -> list[Pair]:
+    """Pairs of suspects. What a difference rests on is what PostgreSQL itself prints and hashes."""
+    pairs = []
+    for some in _chunks(sorted({*ids, *there})):
+        here = _states(connection, entity, [each for each in some if is_uuid(each)], tenant)
+        pairs += _unequal(here, {each: there[each] for each in some if each in there}, tenant)
+    return pairs
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        yield ids[start : start + _IDS_AT_ONCE]
+
+
+def _prove(samples: Mapping[str, tuple[str, str]], printed: Mapping[str, Row]) -> None:
+    """Hold what this process printed and hashed against what PostgreSQL does, for a few rows of every table.
+
+    The same code writes the history of a backfill, so a mistake in it would agree with itself.
+    """
+    for each, said in samples.items():
+        found = printed.get(each, {})
+        if said != (found.get("tenant_id"), found.get("row_sha256")):
+            raise Permanent(
+                f"row {each} is printed otherwise by PostgreSQL than by this program, so nothing can be said of its "
+                "table: report it as a defect, with the type of each column and the version of PostgreSQL"
+            )
+
+
+def _states(connection: Connection[Row], entity: Entity, ids: Sequence[str], tenant: UUID | None) -> dict[str, Row]:
+    values = {"tenant": tenant, "ids": [UUID(each) for each in ids]}
+    rows = connection.execute(statement(f"integrity/row_states_{entity.name}"), values).fetchall()
+    return {row["entity_id"]: row for row in rows}
 
 
 def _by_id(
     connection: Connection[Row], history: MeteredWarehouse, entity: Entity, ids: Sequence[str], tenant: UUID | None
 ) -> Iterator[list[Pair]]:
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[start : start + _IDS_AT_ONCE]
-        values = {"tenant": tenant, "ids": [UUID(each) for each in some], "buckets": None, "opened": 0}
-        rows = connection.execute(statement(f"integrity/bucket_rows_{entity.name}"), values).fetchall()
-        here = {row["entity_id"]: row for row in rows}
+    for some in _chunks(ids):
+        here = _states(connection, entity, some, tenant)
         there = {row["entity_id"]: row for row in history.query("rows_by_id", {"ids": some})}
         yield _unequal(here, there, tenant)
 
 
-def _unequal(here: Mapping[str, Row], there: Mapping[str, Row], tenant: UUID | None) -> list[Pair]:
+def _unequal(here: Mapping[str, State], there: Mapping[str, State], tenant: UUID | None) -> list[Pair]:
     """Pairs that are not plainly equal. With a tenant, other tenants' rows in BigQuery are not looked at."""
     pairs = [Pair(each, here.get(each), there.get(each)) for each in sorted(here.keys() | there.keys())]
     return [
@@ -198,7 +242,7 @@ def _settled(database: Database, entity: Entity, suspects: Sequence[Pair], curso
     settled = []
     for start in range(0, len(suspects), _IDS_AT_ONCE):
         some = {pair.entity_id: pair for pair in suspects[start : start + _IDS_AT_ONCE]}
-        values = {"entity": entity.name, "cursor": cursor, "ids": [each for each in some if _is_uuid(each)]}
+        values = {"entity": entity.name, "cursor": cursor, "ids": [each for each in some if is_uuid(each)]}
         with database.connection() as connection:
             rows = connection.execute(statement(f"integrity/suspects_{entity.name}"), values).fetchall()
         for row in rows:
@@ -208,10 +252,3 @@ def _settled(database: Database, entity: Entity, suspects: Sequence[Pair], curso
         # What is no UUID was never a key of PostgreSQL: only BigQuery can hold it.
         settled.extend(some.values())
     return settled
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False

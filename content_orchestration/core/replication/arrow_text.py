@@ -3,6 +3,7 @@ what a row looks like, is `assemble.py`'s.
 """
 
 import hashlib
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +17,8 @@ LAST_MICROSECOND = 253_402_300_799_999_999
 
 _HEX_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _UUID_TEXT = 36
-# 8-4-4-4-12: where the digits of each two bytes stand, and the hyphens between them.
+# 8-4-4-4-12: where the digits of each two bytes stand.
 _UUID_PAIRS = (0, 4, 9, 14, 19, 24, 28, 32)
-_UUID_HYPHENS = (8, 13, 18, 23)
 _ESCAPES = {0x5C: "\\\\", 0x22: '\\"', 0x08: "\\b", 0x0C: "\\f", 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
 
 
@@ -31,32 +31,45 @@ def _hexadecimal_pairs() -> npt.NDArray[np.uint32]:
 
 
 _PAIRS = _hexadecimal_pairs()
-_UUID_LAYOUT = np.dtype(
-    {
-        "names": [f"at {offset}" for offset in (*_UUID_PAIRS, *_UUID_HYPHENS)],
-        "formats": ["u4"] * 8 + ["u1"] * 4,
-        "offsets": [*_UUID_PAIRS, *_UUID_HYPHENS],
-        "itemsize": _UUID_TEXT,
-    }
-)
 
 
 def uuid_texts(column: pa.Array) -> pa.Array:
     """UUIDs of 16 bytes as PostgreSQL prints them; NULL stays NULL."""
     present = column.drop_null() if column.null_count else column
     count = len(present)
-    raw = np.frombuffer(present.buffers()[1], np.uint16, count * 8, present.offset * 16).reshape(count, 8)
-    text = np.empty(count, _UUID_LAYOUT)
-    for number, offset in enumerate(_UUID_PAIRS):
-        text[f"at {offset}"] = _PAIRS[raw[:, number]]
-    for offset in _UUID_HYPHENS:
-        text[f"at {offset}"] = ord("-")
+    text = np.full((count, _UUID_TEXT), ord("-"), np.uint8)
+    _put_uuids(text, 0, present)
     if not column.null_count:
         return _fixed_width(text, _UUID_TEXT, count)
     ends = np.cumsum(column.is_valid().to_numpy(zero_copy_only=False), dtype=np.int32) * _UUID_TEXT
     offsets = np.concatenate((np.zeros(1, np.int32), ends))
     validity = column.is_valid().buffers()[1]
     return pa.StringArray.from_buffers(len(column), pa.py_buffer(offsets), pa.py_buffer(text), validity)
+
+
+def uuid_lines(parts: Sequence[tuple[str, pa.Array]]) -> pa.Array:
+    """Lines of one text and one UUID after the other. No NULLs."""
+    count = len(parts[0][1])
+    blank = np.frombuffer("".join(text + "-" * _UUID_TEXT for text, _ in parts).encode(), np.uint8)
+    lines = np.empty((count, len(blank)), np.uint8)
+    lines[:] = blank
+    offset = 0
+    for text, column in parts:
+        offset += len(text.encode())
+        _put_uuids(lines, offset, column)
+        offset += _UUID_TEXT
+    return _fixed_width(lines, len(blank), count)
+
+
+def _put_uuids(lines: npt.NDArray[np.uint8], offset: int, column: pa.Array) -> None:
+    """Print the digits of the UUIDs into the rows of a matrix of characters, from a column of it on."""
+    count, width = lines.shape
+    if not count:
+        return
+    raw = np.frombuffer(column.buffers()[1], np.uint16, count * 8, column.offset * 16).reshape(count, 8)
+    for number, place in enumerate(_UUID_PAIRS):
+        digits = np.ndarray((count,), np.uint32, lines, offset + place, (width,))
+        digits[:] = _PAIRS[raw[:, number]]
 
 
 def timestamp_texts(column: pa.Array) -> pa.Array:
@@ -97,13 +110,17 @@ def json_escaped(column: pa.Array) -> pa.Array:
 
 def sha256_texts(column: pa.Array) -> pa.Array:
     """SHA-256 of each text in UTF-8, hexadecimal. No NULLs."""
+    return _fixed_width(sha256_digests(column).hex().encode(), 64, len(column))
+
+
+def sha256_digests(column: pa.Array) -> bytes:
+    """SHA-256 of each text in UTF-8, 32 bytes each, one after the other. No NULLs."""
     offsets = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4).tolist()
     content = memoryview(column.buffers()[2])
     sha256 = hashlib.sha256
-    digests = [sha256(content[start:end]).digest() for start, end in pairwise(offsets)]
-    return _fixed_width(b"".join(digests).hex().encode(), 64, len(column))
+    return b"".join([sha256(content[start:end]).digest() for start, end in pairwise(offsets)])
 
 
-def _fixed_width(text: bytes | npt.NDArray[np.void], width: int, count: int) -> pa.Array:
+def _fixed_width(text: bytes | npt.NDArray[np.uint8], width: int, count: int) -> pa.Array:
     offsets = np.arange(0, width * (count + 1), width, dtype=np.int32)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))

@@ -14,6 +14,7 @@ from content_orchestration.core.replication.arrow_text import (
     json_escaped,
     sha256_texts,
     timestamp_texts,
+    uuid_lines,
     uuid_texts,
     within_years,
 )
@@ -31,6 +32,64 @@ class SourceColumn:
     type: str
 
 
+class RowPrinter:
+    """Prints the rows of one table. `constants` are columns that have one value in all rows, as text."""
+
+    def __init__(self, columns: Sequence[SourceColumn], constants: Mapping[str, str]) -> None:
+        self._columns = columns
+        self._constants = constants
+
+    def payloads(self, batch: pa.RecordBatch) -> pa.Array:
+        """The rows as `row_to_json` prints them, and no more than that."""
+        line = _Line(len(batch))
+        for number, column in enumerate(self._columns):
+            self._name(line, number, column)
+            if column.name in self._constants:
+                continue
+            values = _storage(batch.column(column.name))
+            if column.type == "uuid" and not values.null_count:
+                line.constant('"')
+                line.uuids(values)
+                line.constant('"')
+            else:
+                self._value(line, column, values)
+        return _printed(line, batch)
+
+    def texts_and_payloads(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], pa.Array]:
+        """The columns as text, and the rows as `row_to_json` prints them."""
+        texts: dict[str, pa.Array] = {}
+        line = _Line(len(batch))
+        for number, column in enumerate(self._columns):
+            self._name(line, number, column)
+            if column.name not in self._constants:
+                texts[column.name] = self._value(line, column, _storage(batch.column(column.name)))
+        return texts, _printed(line, batch)
+
+    def _name(self, line: "_Line", number: int, column: SourceColumn) -> None:
+        """What stands before a value, and the value where it is a constant."""
+        line.constant("{" if number == 0 else ",")
+        line.constant(json.dumps(column.name, ensure_ascii=False) + ":")
+        if column.name in self._constants:
+            line.constant(json.dumps(self._constants[column.name]))
+
+    def _value(self, line: "_Line", column: SourceColumn, values: pa.Array) -> pa.Array:
+        """Put the values into the line; the column as text, timestamps as they are."""
+        if values.null_count == len(values):
+            line.constant("null")
+            return pa.nulls(len(values), pa.string())
+        if column.type == "uuid":
+            texts = uuid_texts(values)
+            line.quoted(texts)
+            return texts
+        if column.type == "text":
+            line.quoted(json_escaped(values))
+        elif column.type == "timestamp with time zone":
+            line.quoted(timestamp_texts(within_years(values)), end='+00:00"')
+        else:
+            line.plain(values.cast(pa.string()))
+        return values
+
+
 class RowAssembler:
     """Assembles the rows of one table. `constants` are columns that have one value in all rows, as text."""
 
@@ -42,13 +101,12 @@ class RowAssembler:
         renamed: Mapping[str, str],
     ) -> None:
         self._schema = arrow_schema(table)
-        self._columns = columns
-        self._constants = constants
+        self._printer = RowPrinter(columns, constants)
         self._renamed = renamed
 
     def rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The columns of the table that come from the source, with `row_json` and `row_sha256`."""
-        texts, payload = self._print(batch)
+        texts, payload = self._printer.texts_and_payloads(batch)
         arrays = {"row_json": payload, "row_sha256": sha256_texts(payload)}
         for field in self._schema:
             name = self._renamed.get(field.name, field.name)
@@ -62,34 +120,6 @@ class RowAssembler:
                 arrays[field.name] = texts[name].cast(field.type)
         return pa.RecordBatch.from_pydict(arrays)
 
-    def _print(self, batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], pa.Array]:
-        """The columns as text, and the payload."""
-        texts: dict[str, pa.Array] = {}
-        line = _Line(len(batch))
-        for number, column in enumerate(self._columns):
-            line.constant("{" if number == 0 else ",")
-            line.constant(json.dumps(column.name, ensure_ascii=False) + ":")
-            if column.name in self._constants:
-                line.constant(json.dumps(self._constants[column.name]))
-                continue
-            values = _storage(batch.column(column.name))
-            if values.null_count == len(values):
-                texts[column.name] = pa.nulls(len(values), pa.string())
-                line.constant("null")
-            elif column.type == "uuid":
-                texts[column.name] = uuid_texts(values)
-                line.quoted(texts[column.name])
-            elif column.type == "text":
-                line.quoted(json_escaped(values))
-            elif column.type == "timestamp with time zone":
-                line.quoted(timestamp_texts(within_years(values)), end='+00:00"')
-            else:
-                line.plain(values.cast(pa.string()))
-            texts.setdefault(column.name, values)
-        line.constant("}")
-        printed, assembled = batch.column(PRINTED_ROW), line.joined()
-        return texts, assembled if printed.null_count == len(printed) else pc.coalesce(printed, assembled)
-
 
 class _Line:
     """The pieces of a row in order; neighbouring constants are one piece."""
@@ -98,6 +128,7 @@ class _Line:
         self._rows = rows
         self._pieces: list[pa.Array] = []
         self._constant = ""
+        self._uuids: list[tuple[str, pa.Array]] = []
 
     def constant(self, text: str) -> None:
         self._constant += text
@@ -114,6 +145,11 @@ class _Line:
         self._flush()
         self._pieces.append(pc.coalesce(values, "null") if values.null_count else values)
 
+    def uuids(self, values: pa.Array) -> None:
+        """UUIDs without NULL; neighbouring ones are one piece, the constants between them too."""
+        self._uuids.append((self._constant, values))
+        self._constant = ""
+
     def joined(self) -> pa.Array:
         self._flush()
         # A batch without any value has no column to say how many rows there are.
@@ -121,9 +157,19 @@ class _Line:
         return pc.binary_join_element_wise(*self._pieces, counted, "")
 
     def _flush(self) -> None:
+        if self._uuids:
+            self._pieces.append(uuid_lines(self._uuids))
+            self._uuids = []
         if self._constant:
             self._pieces.append(pa.scalar(self._constant))
             self._constant = ""
+
+
+def _printed(line: _Line, batch: pa.RecordBatch) -> pa.Array:
+    """The lines, except for the rows that PostgreSQL printed itself."""
+    line.constant("}")
+    printed, assembled = batch.column(PRINTED_ROW), line.joined()
+    return assembled if printed.null_count == len(printed) else pc.coalesce(printed, assembled)
 
 
 def _storage(column: pa.Array) -> pa.Array:

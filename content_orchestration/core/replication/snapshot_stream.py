@@ -1,5 +1,5 @@
-"""The rows of a tenant as PostgreSQL streams them: a COPY into Arrow batches, in an exported snapshot. What is made of
-them is `assemble.py`'s.
+"""Rows as PostgreSQL streams them: a COPY into Arrow batches, in an exported snapshot. What is made of them is
+`assemble.py`'s.
 
 The connection is ADBC's: 0.7 M rows/s in bounded memory. Its traps (`TRAPS.md` 6) are kept out by the types that
 `snapshot_columns` lets through: PostgreSQL prints all others, and each row with a timestamp beyond the years 1 to 9999.
@@ -43,38 +43,59 @@ def exported_snapshot(database: Database) -> Iterator[Snapshot]:
 
 
 @dataclass(frozen=True)
-class TenantRows:
-    """The columns of a table, and its rows of one tenant."""
+class StreamedRows:
+    """The columns of a table, and rows of it."""
 
     columns: list[SourceColumn]
     batches: Generator[pa.RecordBatch, None, None]
 
 
 @contextmanager
-def tenant_rows(snapshot: Snapshot, table: str, tenant: str) -> Iterator[TenantRows]:
+def tenant_rows(snapshot: Snapshot, table: str, tenant: str) -> Iterator[StreamedRows]:
     """The rows of a tenant in `table`, as the snapshot shows them, in no order; `tenant_id` itself is left out.
 
     Raises `Transient` when the server cannot be reached or breaks off.
     """
+    with _streamed(snapshot, table, "replication/snapshot_rows", str(UUID(tenant)), "tenant_id") as rows:
+        yield rows
+
+
+@contextmanager
+def table_rows(snapshot: Snapshot, table: str, tenant: UUID | None) -> Iterator[StreamedRows]:
+    """The rows of `table` with all columns, as the snapshot shows them, in no order; of one tenant where given.
+
+    Batches are half as large: a comparison is to take less memory than a load, which has files to fill.
+    Raises `Transient` when the server cannot be reached or breaks off.
+    """
+    with _streamed(snapshot, table, "replication/snapshot_table", str(tenant or ""), None, 2) as rows:
+        yield rows
+
+
+@contextmanager
+def _streamed(
+    snapshot: Snapshot, table: str, name: str, tenant: str, left_out: str | None, fraction: int = 1
+) -> Iterator[StreamedRows]:
     import adbc_driver_postgresql.dbapi as adbc
 
     with _named(), adbc.connect(_address(snapshot.connection)) as connection, connection.cursor() as cursor:
         cursor.execute(statement("replication/repeatable_read"))
         snapshot_id = sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot.id))
         cursor.execute(snapshot_id.as_string(snapshot.connection))
-        for name, values in (("pin_settings", ()), ("snapshot_settings", (str(UUID(tenant)),))):
-            cursor.execute(statement(f"replication/{name}"), values or None)
+        for setting, values in (("pin_settings", ()), ("snapshot_settings", (tenant,))):
+            cursor.execute(statement(f"replication/{setting}"), values or None)
             cursor.fetchall()
         cursor.execute(statement("replication/snapshot_lock").replace("{table}", table))
         cursor.execute(statement("replication/snapshot_columns"), (table,))
         found = cursor.fetchall()
-        columns = [SourceColumn(name, kind) for name, kind, _, _ in found]
-        expressions = ", ".join(expression for name, _, expression, _ in found if name != "tenant_id")
+        columns = [SourceColumn(column, kind) for column, kind, _, _ in found]
+        expressions = ", ".join(expression for column, _, expression, _ in found if column != left_out)
         odd = " OR ".join(condition for _, _, _, condition in found if condition)
-        rows = statement("replication/snapshot_rows").replace("{table}", table)
-        cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+        rows = statement(name).replace("{table}", table)
+        cursor.adbc_statement.set_options(
+            **{"adbc.postgresql.batch_size_hint_bytes": str(max(1, _BATCH_BYTES // fraction))}
+        )
         cursor.execute(rows.replace("{expressions}", expressions).replace("{odd}", odd or "false"))
-        yield TenantRows(columns, _batches(cursor))
+        yield StreamedRows(columns, _batches(cursor))
 
 
 def _batches(cursor: Any) -> Generator[pa.RecordBatch, None, None]:

@@ -1,7 +1,0 @@
--- The rows of content_storage_metadata in some buckets or with some ids: payload hash, and the row version, which any change replaces.
-SELECT t.id::text AS entity_id, t.tenant_id::text AS tenant_id, t.xmin::text AS row_version,
-       encode(sha256(convert_to(row_to_json(t)::text, 'UTF8')), 'hex') AS row_sha256
-FROM content_storage_metadata t
-WHERE (%(tenant)s::uuid IS NULL OR t.tenant_id = %(tenant)s::uuid)
-  AND (%(ids)s::uuid[] IS NULL OR t.id = ANY (%(ids)s::uuid[]))
-  AND (%(buckets)s::text[] IS NULL OR left(md5(t.id::text), %(opened)s) = ANY (%(buckets)s::text[]))
