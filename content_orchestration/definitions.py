@@ -5,6 +5,9 @@ import dagster as dg
 from content_orchestration.resources.bigquery import BigQueryDRResource
 from content_orchestration.resources.content import ContentStoreResource
 from content_orchestration.resources.drill import DrillResource
+from content_orchestration.resources.generation import GenerationQueueResource
+from content_orchestration.resources.llm import LlmResource
+from content_orchestration.resources.media import MediaResource
 from content_orchestration.resources.notifier import NotifierResource
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.quota import QuotaResource
@@ -24,6 +27,11 @@ def defs() -> dg.Definitions:
                 "bigquery": BigQueryDRResource(),
                 "content": ContentStoreResource(postgres=PostgresResource(), bigquery=BigQueryDRResource()),
                 "drill": DrillResource(),
+                "media": MediaResource(
+                    postgres=PostgresResource(), zerodb=ZeroDBResource.from_settings(get_settings())
+                ),
+                "generation": GenerationQueueResource(postgres=PostgresResource()),
+                "llm": LlmResource(postgres=PostgresResource()),
                 "notifier": NotifierResource(),
                 "quota": QuotaResource(postgres=PostgresResource()),
             },

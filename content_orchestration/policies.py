@@ -26,3 +26,10 @@ TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 KIND_POSTGRES = "postgres"
 KIND_BIGQUERY = "bigquery"
 KIND_ZERODB = "mongodb"  # the UI has no icon for ZeroDB; its filters and documents are MongoDB's
+
+# Tags of a run that works a batch. `dagster.yaml` bounds by them how many run at once, in all and for one tenant, so
+# that batches that last for hours leave room for replication; the sensors find a batch's runs by them.
+GENERATION_TAG = "content_orchestration/generation"
+BATCH_TAG = "content_orchestration/batch"
+BATCH_TENANT_TAG = "content_orchestration/tenant"
+BATCH_ATTEMPT_TAG = "content_orchestration/attempt"

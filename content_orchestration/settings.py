@@ -148,6 +148,74 @@ class Settings(BaseSettings):
         default=100, ge=1, le=1000, alias="MIGRATION_BATCH_SIZE", description="Legacy rows in one migration batch."
     )
 
+    generation_providers: str = Field(
+        default="template",
+        pattern=r"^(template|(openai|anthropic):[^\s,]+)( (template|(openai|anthropic):[^\s,]+))*$",
+        alias="GENERATION_PROVIDERS",
+        description="Who writes texts, separated by blanks, the preferred one first: `openai:MODEL`, `anthropic:MODEL` "
+        "or `template`, the local one that puts fixed sentences together and needs no key.",
+    )
+    generation_timeout: float = Field(
+        default=180,
+        gt=0,
+        le=1800,
+        alias="GENERATION_TIMEOUT",
+        description="Seconds that the providers' calls for one item may take together; each gets an equal share of "
+        "what is left.",
+    )
+    generation_rate_patience: float = Field(
+        default=120,
+        ge=0,
+        le=3600,
+        alias="GENERATION_RATE_PATIENCE",
+        description="Seconds that a worker waits for the rate limit of the last provider in the order before it puts "
+        "the item back; for those before it, 5.",
+    )
+    generation_requests_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        alias="GENERATION_REQUESTS_PER_MINUTE",
+        description="Most calls a minute that one process makes with one key of a provider. 0 means as many as the "
+        "provider's own answers allow.",
+    )
+    generation_answer_limit: int = Field(
+        default=16_000,
+        ge=256,
+        le=128_000,
+        alias="GENERATION_ANSWER_LIMIT",
+        description="Most tokens of one answer, a model's thinking included; 5,000 words take about 8,000.",
+    )
+    generation_prices: str = Field(
+        default="",
+        pattern=r"^([^\s=]+=\d+(\.\d+)?/\d+(\.\d+)?( |$))*$",
+        alias="GENERATION_PRICES",
+        description="Prices of models that the price table does not know or has wrong, separated by blanks: "
+        "`MODEL=INPUT/OUTPUT` in US dollars for a million tokens. A model without a price is refused.",
+    )
+    openai_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="OPENAI_API_KEY",
+        description="The platform's key for `openai`, for tenants that brought none.",
+    )
+    openai_base_url: str = Field(
+        default="", alias="OPENAI_BASE_URL", description="Base URL of `openai`, version included. Empty means OpenAI's."
+    )
+    anthropic_api_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="ANTHROPIC_API_KEY",
+        description="The platform's key for `anthropic`, for tenants that brought none.",
+    )
+    anthropic_base_url: str = Field(
+        default="", alias="ANTHROPIC_BASE_URL", description="Base URL of `anthropic`. Empty means Anthropic's."
+    )
+    provider_master_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="PROVIDER_MASTER_KEY",
+        description="Master keys of the tenants' own keys, `id:base64` of 32 bytes, the current one first, older ones "
+        "behind it. Empty means that tenants bring no keys.",
+    )
+
     drill_database_url: SecretStr = Field(
         default=SecretStr(""),
         alias="DRILL_DATABASE_URL",
@@ -203,12 +271,159 @@ class Settings(BaseSettings):
         description="Days within which every stored body and payload is read and hashed again, a share at a time.",
     )
 
+    generation_lease_seconds: float = Field(
+        default=30,
+        ge=1,
+        le=3600,
+        alias="GENERATION_LEASE_SECONDS",
+        description="Seconds after which the items of a silent worker are taken back; heartbeats come three times as "
+        "often.",
+    )
+    generation_history_days: int = Field(
+        default=90,
+        ge=2,
+        le=3650,
+        alias="GENERATION_HISTORY_DAYS",
+        description="Days for which finished generation items and their provider calls are kept in the history.",
+    )
+    generation_workers: int = Field(
+        default=10,
+        ge=1,
+        le=10,
+        alias="GENERATION_WORKERS",
+        description="Items of a batch that one run works at once. The queue allows a batch ten, whatever its runs.",
+    )
+
+    storage_url: str = Field(
+        default="",
+        alias="STORAGE_URL",
+        description="Where files are stored: `s3://`, `gs://` or `az://` for a bucket a tenant, with a bucket and path "
+        "for a prefix a tenant in it, or `file:///folder`. Empty means the folder `media` in `LOCAL_STATE_DIR`.",
+    )
+    storage_endpoint: str = Field(
+        default="",
+        alias="STORAGE_ENDPOINT",
+        description="Address of a store that is not Amazon's, Google's or Azure's own, for example "
+        "`https://<project>.supabase.co/storage/v1/s3`.",
+    )
+    storage_region: str = Field(default="", alias="STORAGE_REGION", description="Region of an S3 bucket.")
+    storage_access_key_id: SecretStr = Field(
+        default=SecretStr(""),
+        alias="STORAGE_ACCESS_KEY_ID",
+        description="S3 access key, or name of the Azure storage account. Google's credentials are the file that "
+        "`GOOGLE_APPLICATION_CREDENTIALS` names.",
+    )
+    storage_secret_access_key: SecretStr = Field(
+        default=SecretStr(""),
+        alias="STORAGE_SECRET_ACCESS_KEY",
+        description="The secret of `STORAGE_ACCESS_KEY_ID`.",
+    )
+    storage_bucket_prefix: str = Field(
+        default="tenant-",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,25}$",
+        alias="STORAGE_BUCKET_PREFIX",
+        description="What a tenant's bucket or prefix begins with; the tenant's id follows.",
+    )
+    storage_max_file_size: int = Field(
+        default=100 * 1024 * 1024,
+        ge=1,
+        le=5 * 1024**3,
+        alias="STORAGE_MAX_FILE_SIZE",
+        description="Bytes that one file may have; a larger one is refused while it is read, and nothing is stored.",
+    )
+    storage_download_seconds: float = Field(
+        default=120,
+        gt=0,
+        alias="STORAGE_DOWNLOAD_SECONDS",
+        description="Seconds that one download may take, from the first look-up of the name to the last byte.",
+    )
+    storage_signed_url_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=3600,
+        alias="STORAGE_SIGNED_URL_SECONDS",
+        description="Seconds that a signed address of a file lives.",
+    )
+    enable_duplicate_detection: bool = Field(
+        default=True,
+        alias="ENABLE_DUPLICATE_DETECTION",
+        description="Store equal files of a tenant once and count them once, and mark images that look alike. `false` "
+        "stores each row's file under a key of its own.",
+    )
+
     report_dir: Path | None = Field(
         default=None,
         alias="REPORT_DIR",
         description="Folder of the JSON reports that jobs write beside their metadata. Empty means `reports` in "
         "`LOCAL_STATE_DIR`.",
     )
+    media_variant_sizes: str = Field(
+        default="150,400,800,1200",
+        pattern=r"^\s*\d{2,4}(\s*,\s*\d{2,4})*\s*$",
+        alias="MEDIA_VARIANT_SIZES",
+        description="Widths in pixels of a picture's variants, from 16 to 8192, separated by commas. None is wider "
+        "than the picture.",
+    )
+    media_jpeg_quality: int = Field(
+        default=85,
+        ge=1,
+        le=100,
+        alias="MEDIA_JPEG_QUALITY",
+        description="Quality of variants, as JPEG and, where they are transparent, as WebP.",
+    )
+    media_max_pixels: int = Field(
+        default=120_000_000,
+        ge=1_000_000,
+        le=1_000_000_000,
+        alias="MEDIA_MAX_PIXELS",
+        description="Pixels that a picture may have; one whose header claims more is refused before it is decoded.",
+    )
+    media_max_frames: int = Field(
+        default=1_000, ge=1, le=100_000, alias="MEDIA_MAX_FRAMES", description="Frames that an animation may have."
+    )
+    media_memory_mib: int = Field(
+        default=512,
+        ge=128,
+        le=65_536,
+        alias="MEDIA_MEMORY_MIB",
+        description="MiB that the process which decodes pictures may hold; a picture that needs more is marked failed.",
+    )
+    media_timeout_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        alias="MEDIA_TIMEOUT_SECONDS",
+        description="Seconds that decoding one picture and making its variants may take.",
+    )
+    media_decode_threads: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        alias="MEDIA_DECODE_THREADS",
+        description="Threads of libvips in that process. More make one picture faster and many pictures slower.",
+    )
+    enable_metadata_extraction: bool = Field(
+        default=True,
+        alias="ENABLE_METADATA_EXTRACTION",
+        description="`false` keeps size, format and dimensions of files only: no durations, dates or colours.",
+    )
+    enable_ai_tagging: bool = Field(
+        default=True,
+        alias="ENABLE_AI_TAGGING",
+        description="`false` leaves files without tags. Otherwise a vision model tags pictures where the key of its "
+        "provider is set, and the local tagger where none is.",
+    )
+    media_vision_model: str = Field(
+        default="openai:gpt-4.1-mini",
+        pattern=r"^((openai|anthropic):[^\s:]+)?$",
+        alias="MEDIA_VISION_MODEL",
+        description="Who tags pictures, `openai:MODEL` or `anthropic:MODEL`; it is sent an 800-pixel variant. Empty "
+        "means the local tagger, whatever keys there are.",
+    )
+    media_vision_timeout: float = Field(
+        default=60, gt=0, le=600, alias="MEDIA_VISION_TIMEOUT", description="Seconds that tagging one picture may take."
+    )
+
     local_state_dir: Path = Field(
         default=PROJECT_ROOT / ".local",
         alias="LOCAL_STATE_DIR",
@@ -258,7 +473,7 @@ class Settings(BaseSettings):
             ) from None
         return value
 
-    @field_validator("api_base_url", "bigquery_endpoint")
+    @field_validator("api_base_url", "bigquery_endpoint", "openai_base_url", "anthropic_base_url", "storage_endpoint")
     @classmethod
     def _http_url(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in {"http", "https"}:
@@ -277,6 +492,25 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @field_validator("storage_url")
+    @classmethod
+    def _storage_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and parts.scheme not in {"file", "s3", "gs", "az"}:
+            raise ValueError("must begin with s3://, gs://, az:// or file:///")
+        if value and (parts.username or parts.password or parts.query or parts.fragment):
+            raise ValueError("must be scheme://bucket/path only: credentials have variables of their own")
+        if value and parts.scheme == "file" and (parts.netloc or not parts.path.strip("/")):
+            raise ValueError("must name a folder with three slashes, file:///folder")
+        return value.rstrip("/") if parts.netloc else value
+
+    @field_validator("media_variant_sizes")
+    @classmethod
+    def _drawable_widths(cls, value: str) -> str:
+        if any(not 16 <= int(size) <= 8_192 for size in value.split(",")):
+            raise ValueError("must be widths in pixels from 16 to 8192, such as 150,400,800,1200")
+        return value
+
     @field_validator("bigquery_sync_interval_minutes")
     @classmethod
     def _divides_the_hour(cls, value: int) -> int:
@@ -293,6 +527,10 @@ class Settings(BaseSettings):
                 f"ZERODB_API_KEY is empty but API_BASE_URL is {self.api_base_url}, which is not this machine: "
                 "set ZERODB_API_KEY to the project's key, or unset API_BASE_URL to use the local server"
             )
+        if bool(self.storage_access_key_id.get_secret_value()) != bool(
+            self.storage_secret_access_key.get_secret_value()
+        ):
+            raise ValueError("STORAGE_ACCESS_KEY_ID and STORAGE_SECRET_ACCESS_KEY go together: set both or neither")
         url = self.database_public_url.get_secret_value()
         if not _is_loopback(url) and not urlsplit(url).password and "PGPASSWORD" not in os.environ:
             raise ValueError(
@@ -323,6 +561,15 @@ class Settings(BaseSettings):
         )
 
     @property
+    def generation_chain(self) -> tuple[tuple[str, str], ...]:
+        """Names of providers with their models in the order of preference; the template provider's model is empty."""
+        return tuple((name, model) for name, _, model in (p.partition(":") for p in self.generation_providers.split()))
+
+    def provider_key(self, provider: str) -> SecretStr:
+        """The platform's key for a provider, empty where none is set."""
+        return {"openai": self.openai_api_key, "anthropic": self.anthropic_api_key}[provider]
+
+    @property
     def reports(self) -> Path:
         """Folder of the JSON reports."""
         return self.report_dir or self.local_state_dir / "reports"
@@ -342,6 +589,11 @@ class Settings(BaseSettings):
         """The cron schedule of replication."""
         minutes = self.bigquery_sync_interval_minutes
         return "0 * * * *" if minutes == 60 else f"*/{minutes} * * * *"
+
+    @property
+    def variant_widths(self) -> tuple[int, ...]:
+        """Widths of variants in pixels, ascending, each once."""
+        return tuple(sorted({int(size) for size in self.media_variant_sizes.split(",")}))
 
     @property
     def bigquery_project(self) -> str:

@@ -246,6 +246,44 @@ def test_purge_takes_files_out_of_the_usage_and_leaves_them_to_cleanup(world: Wo
     assert [document["id"] for document in world.tiers.store.scan("content_items")] == [f"{item}.v1"]
 
 
+def test_purge_frees_a_shared_file_with_the_last_row_that_names_it(world: World) -> None:
+    """As `core/media/references.py` counts: once a tenant, and once in each brand."""
+    brands = sorted(uuid4() for _ in range(2))
+    items = [make(world, body="") for _ in range(3)]
+    for item, brand in zip(items, (brands[0], brands[0], brands[1]), strict=True):
+        world.run(
+            "INSERT INTO media_assets (id, tenant_id, brand_id, content_id, kind, url, size_bytes, sha256, status, "
+            "zerodb_row_id) VALUES (gen_random_uuid(), %s, %s, %s, 'image', 'u', 700, %s, 'stored', 'm')",
+            [world.tenant, brand, item, "ab" * 32],
+        )
+    # A row whose file is not stored counts with its recorded size.
+    world.run(
+        "INSERT INTO media_assets (id, tenant_id, brand_id, content_id, kind, url, size_bytes, zerodb_row_id) "
+        "VALUES (gen_random_uuid(), %s, %s, %s, 'image', 'u', 30, 'n')",
+        [world.tenant, brands[0], items[0]],
+    )
+    world.run(
+        "INSERT INTO storage_quotas (brand_id, tenant_id, used_bytes) SELECT b, %s, (quota_stored(%s, b)).bytes "
+        "FROM unnest(%s::uuid[]) AS b",
+        [world.tenant, world.tenant, brands],
+    )
+    world.run(
+        "UPDATE content_quota_usage u SET used_bytes = s.bytes, media_bytes = s.media_bytes, "
+        "media_files = s.media_files FROM quota_stored(%s, NULL) AS s WHERE u.tenant_id = %s",
+        [world.tenant, world.tenant],
+    )
+
+    def used() -> tuple[int, int, list[int]]:
+        usage = world.ledger.usage(world.tenant)
+        rows = world.run("SELECT used_bytes FROM storage_quotas WHERE brand_id = ANY (%s) ORDER BY brand_id", [brands])
+        return usage.media_bytes, usage.media_files, [row["used_bytes"] for row in rows]
+
+    assert used() == (730, 2, [730, 700])
+    for item, left in zip(items, ((700, 1, [700, 700]), (700, 1, [0, 700]), (0, 0, [0, 0])), strict=True):
+        world.store.purge(world.tenant, item, may_purge=True, confirm=f"purge {item}")
+        assert used() == left
+
+
 def test_lists_are_pages_from_the_newest_with_filters(world: World) -> None:
     campaign = uuid4()
     ids = [

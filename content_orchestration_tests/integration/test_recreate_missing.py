@@ -27,6 +27,13 @@ WHERE connamespace = 'public'::regnamespace
 UNION ALL
 SELECT 'trigger', pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
 WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'view', format('%s %s %s', c.relname, c.reloptions, pg_get_viewdef(c.oid)) FROM pg_class c
+WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'right to a view', format('%s %s %s', c.relname, a.grantee::regrole, a.privilege_type)
+FROM pg_class c CROSS JOIN aclexplode(c.relacl) AS a
+WHERE c.relkind = 'v' AND c.relnamespace = 'public'::regnamespace AND a.grantee <> c.relowner
 ORDER BY 1, 2
 """
 CONTENT = ("content_storage_metadata", "content_versions", "media_assets")
@@ -50,6 +57,8 @@ def ours(url: str) -> list[str]:
     platform = {
         "tenants", "brands", "users", "topics", "articles", "campaign_assets", "content_items", "render_jobs",
         "user_assets", "content_orchestration_version",
+        # Views go and come back with their tables.
+        "active_generation_jobs", "generation_job_stats",
     }  # fmt: skip
     return [name for _, name in found if name not in platform]
 

@@ -8,8 +8,21 @@ WITH item AS (
 ), files AS (
     UPDATE media_assets SET deleted_at = clock_timestamp(), updated_at = greatest(clock_timestamp(), updated_at)
     WHERE content_id = %(id)s AND tenant_id = %(tenant_id)s AND deleted_at IS NULL AND EXISTS (SELECT FROM item)
-    RETURNING size_bytes
+    RETURNING id, brand_id, size_bytes, coalesce(metadata ->> 'object_key', sha256) AS key
+), kept AS (
+    -- A stored file counts once a tenant and once in each brand, for as long as a row there names it.
+    SELECT m.brand_id, coalesce(m.metadata ->> 'object_key', m.sha256) AS key FROM media_assets m
+    WHERE m.tenant_id = %(tenant_id)s AND m.deleted_at IS NULL AND m.sha256 IN (SELECT a.sha256 FROM media_assets a JOIN files f ON f.id = a.id)
+      AND m.id NOT IN (SELECT id FROM files)
+), freed AS (
+    SELECT coalesce(key, id::text) AS key, max(size_bytes) AS bytes FROM files
+    WHERE key IS NULL OR key NOT IN (SELECT key FROM kept) GROUP BY 1
+), freed_in_brand AS (
+    SELECT f.brand_id, coalesce(f.key, f.id::text) AS key, max(f.size_bytes) AS bytes FROM files f
+    WHERE f.brand_id IS NOT NULL AND NOT EXISTS (SELECT FROM kept k WHERE k.key = f.key AND k.brand_id = f.brand_id) GROUP BY 1, 2
 )
 SELECT i.*, (SELECT coalesce(array_agg(zerodb_row_id), '{}') FROM history) AS documents,
-       (SELECT count(*) FROM files) AS media_files, (SELECT coalesce(sum(size_bytes), 0)::bigint FROM files) AS media_bytes
+       (SELECT count(*) FROM freed) AS media_files, (SELECT coalesce(sum(bytes), 0)::bigint FROM freed) AS media_bytes,
+       (SELECT coalesce(jsonb_object_agg(b.brand_id, b.bytes), '{}')
+        FROM (SELECT brand_id, sum(bytes) AS bytes FROM freed_in_brand GROUP BY brand_id) AS b) AS brand_media_bytes
 FROM item i

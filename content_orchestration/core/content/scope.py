@@ -24,3 +24,8 @@ def as_tenant(database: Database, tenant_id: UUID) -> Iterator[Connection[Row]]:
 def enter(connection: Connection[Row], tenant_id: UUID) -> None:
     """Make the rest of the connection's transaction the tenant's."""
     connection.execute(statement("content/enter_tenant"), {"tenant_id": str(tenant_id)})
+
+
+def leave(connection: Connection[Row]) -> None:
+    """Give the rest of the transaction back to the connection's own role, which is no tenant's."""
+    connection.execute(statement("content/leave_tenant"))

@@ -37,7 +37,7 @@ from content_orchestration.core.content.model import (
 from content_orchestration.core.content.patch import body_diff, operations
 from content_orchestration.core.content.reading import Reader
 from content_orchestration.core.content.search import Found, Search
-from content_orchestration.core.content.writing import Writer
+from content_orchestration.core.content.writing import Admit, Writer
 from content_orchestration.core.database import Database
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import Transient
@@ -96,6 +96,31 @@ class ContentStore:
         ]
         by, why = validation.words("created_by", created_by), validation.words("reason", reason)
         return self._writer.create(tenant, contents, by, why, reservation) if contents else []
+
+    def create_admitted(
+        self,
+        tenant_id: UUID | str,
+        contents: Sequence[NewContent],
+        admit: Admit,
+        *,
+        created_by: str,
+        reason: str = "created",
+        reservation: UUID | None = None,
+    ) -> list[Item]:
+        """As `create_many`, for those items only that `admit` answers; these are returned.
+
+        `admit(connection, ids)` is called once, when the bodies are in ZeroDB and no row is written, in the transaction
+        that writes the rows and under the connection's own role. What it writes stands if and only if the items do. A
+        `reservation` must be of the tenant and brand of the items: it is settled in part. Give each item a `source`:
+        a body that was put for an item that is not admitted is then replaced by the next try.
+        """
+        tenant = validation.tenant(tenant_id)
+        contents = [
+            validation.new_content(content, self._max_body_bytes, f"items[{number}]." if len(contents) > 1 else "")
+            for number, content in enumerate(contents)
+        ]
+        by, why = validation.words("created_by", created_by), validation.words("reason", reason)
+        return self._writer.create_admitted(tenant, contents, by, why, reservation, admit) if contents else []
 
     def get(self, tenant_id: UUID | str, content_id: UUID | str) -> Content:
         """An item with its body. Without a body, `body_error` says why and the metadata are still right."""

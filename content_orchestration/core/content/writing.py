@@ -4,7 +4,7 @@ A crash between leaves at most a document that no row names, and a reservation t
 body goes into the spill in that same transaction and counts as stored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
@@ -16,14 +16,17 @@ from content_orchestration.core.content.drafts import Draft, first_version
 from content_orchestration.core.content.errors import ContentNotFound, InvalidContent, VersionConflict
 from content_orchestration.core.content.model import Item, NewContent
 from content_orchestration.core.content.rows import insert_items, insert_spill, insert_versions, read_rows
-from content_orchestration.core.content.scope import as_tenant
+from content_orchestration.core.content.scope import as_tenant, enter, leave
 from content_orchestration.core.database import Database, Row
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import ContentError, Permanent, Transient
 from content_orchestration.core.failpoints import reach
 from content_orchestration.core.quota.ledger import QuotaLedger
-from content_orchestration.core.quota.reservation import Reservation
+from content_orchestration.core.quota.reservation import GENERATION, Reservation
 from content_orchestration.core.sql import statement
+
+Admit = Callable[[Connection[Row], Sequence[UUID]], Collection[UUID]]
+"""Which of these items may be written; whatever it writes itself is part of the transaction that writes them."""
 
 MAX_BULK_ITEMS = 1000
 MAX_BULK_BYTES = 256 * 1024 * 1024
@@ -64,6 +67,32 @@ class Writer:
                 reach("content_reserved")
                 present |= self._write_first(tenant_id, fresh, held, part=False)
         return [present[draft.id] for draft in drafts]
+
+    def create_admitted(
+        self,
+        tenant_id: UUID,
+        contents: Sequence[NewContent],
+        created_by: str,
+        reason: str,
+        reservation: UUID | None,
+        admit: Admit,
+    ) -> list[Item]:
+        """Create those items that `admit` lets through; without a reservation they get one of their own."""
+        drafts = [first_version(tenant_id, content, created_by, reason) for content in contents]
+        _within_bulk(drafts)
+        if reservation is not None:
+            present = self._write_first(tenant_id, drafts, reservation, part=True, admit=admit)
+        else:
+            held = self._ledger.reserve(
+                tenant_id,
+                drafts[0].brand_id,
+                bytes=sum(draft.size for draft in drafts),
+                items=len(drafts),
+                reason=GENERATION,
+            )
+            with self._released(held):
+                present = self._write_first(tenant_id, drafts, held, part=False, admit=admit)
+        return [present[draft.id] for draft in drafts if draft.id in present]
 
     def replace(self, item: Item, draft: Draft) -> Item:
         """Put the next version of the item. Raises `VersionConflict` when the item is no longer at its version."""
@@ -114,21 +143,25 @@ class Writer:
     def purge(self, tenant_id: UUID, content_id: UUID) -> tuple[Item, list[str]]:
         """Remove the item and its versions from PostgreSQL; the documents that nothing names any more are returned."""
         with self._creating(tenant_id, [content_id]) as connection:
-            rows = read_rows(connection, statement("content/purge"), {"tenant_id": tenant_id, "id": content_id})
+            values = {"tenant_id": tenant_id, "id": content_id}
+            # Stored files belong to no role that serves a tenant.
+            leave(connection)
+            connection.execute(statement("content/purge_lock_files"), values)
+            enter(connection, tenant_id)
+            rows = read_rows(connection, statement("content/purge"), values)
             if not rows:
                 raise ContentNotFound(content_id, "has no such item")
             row = rows[0]
             item = Item.of(row)
             live = item.deleted_at is None
+            leave(connection)
+            # Brands by id before the tenant, as everywhere.
+            for brand, freed in sorted(row["brand_media_bytes"].items()):
+                _free_files(connection, tenant_id, UUID(brand), freed, 0, 0)
             self._ledger.give_back_in(
-                connection,
-                tenant_id,
-                item.brand_id,
-                bytes=item.storage_size_bytes if live else 0,
-                items=int(live),
-                media_bytes=row["media_bytes"],
-                media_files=row["media_files"],
+                connection, tenant_id, item.brand_id, bytes=item.storage_size_bytes if live else 0, items=int(live)
             )
+            _free_files(connection, tenant_id, None, 0, row["media_bytes"], row["media_files"])
         return item, row["documents"]
 
     def forget(self, item: Item, documents: Sequence[str]) -> None:
@@ -146,28 +179,41 @@ class Writer:
         self,
         tenant_id: UUID,
         drafts: Sequence[Draft],
-        held: Reservation,
+        held: Reservation | UUID,
         *,
         part: bool,
+        admit: Admit | None = None,
     ) -> dict[UUID, Item]:
         sourced = [draft.id for draft in drafts if draft.source is not None]
         with self._creating(tenant_id, sourced) as connection:
             # Somebody may have created an item from the same source while this call waited for the lock.
             present = {item.id: item for item in self._items(connection, tenant_id, sourced)} if sourced else {}
             fresh = [draft for draft in drafts if draft.id not in present]
+            stored = not fresh or self._stored(connection, fresh)
+            if admit is not None:
+                admitted = _admitted(connection, tenant_id, drafts, admit)
+                present = {known: item for known, item in present.items() if known in admitted}
+                fresh = [draft for draft in fresh if draft.id in admitted]
             if fresh:
-                self._put(connection, fresh)
+                if not stored:
+                    self._spill(connection, fresh)
                 insert_items(connection, [draft.item_values() for draft in fresh])
                 self._record(connection, fresh)
                 present |= {item.id: item for item in self._items(connection, tenant_id, [d.id for d in fresh])}
             reach("content_rows_written")
-            settle = self._ledger.settle_part_in if part else self._ledger.settle_in
-            settle(connection, held, bytes=sum(draft.size for draft in fresh), items=len(fresh))
+            if fresh or not part:
+                settle = self._ledger.settle_part_in if part else self._ledger.settle_in
+                settle(connection, held, bytes=sum(draft.size for draft in fresh), items=len(fresh))
         reach("content_committed")
         return present
 
     def _put(self, connection: Connection[Row], drafts: Sequence[Draft]) -> None:
         """Store the documents, or keep the bodies in the spill where ZeroDB does not take them."""
+        if not self._stored(connection, drafts):
+            self._spill(connection, drafts)
+
+    def _stored(self, connection: Connection[Row], drafts: Sequence[Draft]) -> bool:
+        """Whether ZeroDB took the documents."""
         if not self._breaker.is_open:
             try:
                 named = [draft for draft in drafts if not draft.is_new]
@@ -181,7 +227,10 @@ class Writer:
                 self._breaker.trip()
             else:
                 self._breaker.reset()
-                return
+                return True
+        return False
+
+    def _spill(self, connection: Connection[Row], drafts: Sequence[Draft]) -> None:
         insert_spill(connection, [draft.spill_values() for draft in drafts])
         reach("content_spilled")
 
@@ -257,6 +306,24 @@ class Writer:
             with suppress(ContentError):
                 self._ledger.release(held)
             raise
+
+
+def _admitted(connection: Connection[Row], tenant_id: UUID, drafts: Sequence[Draft], admit: Admit) -> Collection[UUID]:
+    """Ask `admit` with the rights of the connection's own role: what it writes is not the tenant's to write."""
+    leave(connection)
+    admitted = set(admit(connection, [draft.id for draft in drafts]))
+    enter(connection, tenant_id)
+    reach("content_admitted")
+    return admitted
+
+
+def _free_files(
+    connection: Connection[Row], tenant_id: UUID, brand_id: UUID | None, brand_bytes: int, size: int, files: int
+) -> None:
+    values = {
+        "tenant_id": tenant_id, "brand_id": brand_id, "brand_bytes": -brand_bytes, "bytes": -size, "files": -files,
+    }  # fmt: skip
+    connection.execute(statement("content/purge_count_files"), values)
 
 
 def _of_one_account(reservation: Reservation, draft: Draft) -> None:

@@ -1,2 +1,0 @@
--- Restores of many rows: the words of titles.
-SELECT 1;

@@ -1,2 +1,0 @@
--- The generation queue.
-SELECT 1;

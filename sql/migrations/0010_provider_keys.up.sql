@@ -1,2 +1,0 @@
--- Keys of tenants for providers.
-SELECT 1;

@@ -1,2 +1,0 @@
--- Objects, variants and their use.
-SELECT 1;
