@@ -1,4 +1,5 @@
 -- What each brand stores by its rows, beside what its counter says. A brand has a counter once it stores something.
+-- A stored file counts once in each brand that references it, however many of its rows do.
 WITH stored AS (
     SELECT tenant_id, brand_id, sum(bytes)::bigint AS bytes
     FROM (
@@ -9,9 +10,13 @@ WITH stored AS (
         GROUP BY tenant_id, brand_id
         UNION ALL
         SELECT tenant_id, brand_id, sum(size_bytes)
-        FROM media_assets
-        WHERE deleted_at IS NULL AND brand_id IS NOT NULL
-          AND (%(tenants)s::uuid[] IS NULL OR tenant_id = ANY (%(tenants)s::uuid[]))
+        FROM (
+            SELECT tenant_id, brand_id, max(size_bytes) AS size_bytes
+            FROM media_assets
+            WHERE deleted_at IS NULL AND brand_id IS NOT NULL
+              AND (%(tenants)s::uuid[] IS NULL OR tenant_id = ANY (%(tenants)s::uuid[]))
+            GROUP BY tenant_id, brand_id, coalesce(metadata ->> 'object_key', sha256, id::text)
+        ) AS files
         GROUP BY tenant_id, brand_id
     ) AS parts
     GROUP BY tenant_id, brand_id

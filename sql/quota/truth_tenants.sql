@@ -1,6 +1,7 @@
 -- What each tenant stores by its rows, beside what its counters say; one scan of content for all of the tenants.
 -- A body that waits in the spill is counted through the live row that names it, and shown. One that no live row names is
 -- not counted: its writer's reservation holds its room, or it is left over from a writer that ended.
+-- A stored file counts once a tenant, however many rows reference it; a row without one, with its recorded size.
 WITH wanted AS (
     SELECT id, name, plan_tier, created_at FROM tenants WHERE %(tenants)s::uuid[] IS NULL OR id = ANY (%(tenants)s::uuid[])
 ), kinds AS (
@@ -10,8 +11,12 @@ WITH wanted AS (
     GROUP BY tenant_id, content_type
     UNION ALL
     SELECT tenant_id, 'media_' || kind, true, count(*), sum(size_bytes)::bigint
-    FROM media_assets
-    WHERE deleted_at IS NULL AND (%(tenants)s::uuid[] IS NULL OR tenant_id = ANY (%(tenants)s::uuid[]))
+    FROM (
+        SELECT tenant_id, min(kind) AS kind, max(size_bytes) AS size_bytes
+        FROM media_assets
+        WHERE deleted_at IS NULL AND (%(tenants)s::uuid[] IS NULL OR tenant_id = ANY (%(tenants)s::uuid[]))
+        GROUP BY tenant_id, coalesce(metadata ->> 'object_key', sha256, id::text)
+    ) AS files
     GROUP BY tenant_id, kind
 ), stored AS (
     SELECT tenant_id, sum(bytes)::bigint AS used_bytes,

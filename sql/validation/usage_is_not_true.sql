@@ -4,7 +4,11 @@ WITH content AS (
     FROM content_storage_metadata WHERE deleted_at IS NULL GROUP BY tenant_id
 ), media AS (
     SELECT tenant_id, count(*) AS files, sum(size_bytes)::bigint AS bytes
-    FROM media_assets WHERE deleted_at IS NULL GROUP BY tenant_id
+    FROM (
+        SELECT tenant_id, max(size_bytes) AS size_bytes FROM media_assets WHERE deleted_at IS NULL
+        GROUP BY tenant_id, coalesce(metadata ->> 'object_key', sha256, id::text)
+    ) AS files
+    GROUP BY tenant_id
 )
 SELECT t.id AS tenant_id, u.used_bytes AS counted_bytes, coalesce(c.bytes, 0) + coalesce(m.bytes, 0) AS stored_bytes,
        u.content_items AS counted_items, coalesce(c.items, 0) AS stored_items

@@ -17,9 +17,11 @@ PIPELINE_CONFIG = {
 
 content_pipeline = dg.define_asset_job(
     "content_pipeline",
-    selection=dg.AssetSelection.groups("schema", "content", "migration", "quota", "replication", "backfill", "status")
-    | dg.AssetSelection.assets("integrity_report"),
-    description="Schema, migration, usage, replication, checks, and a report on whether the copies agree. "
+    selection=dg.AssetSelection.groups(
+        "schema", "content", "migration", "quota", "media", "replication", "backfill", "status"
+    )
+    | dg.AssetSelection.assets("integrity_report", "generation_health"),
+    description="Schema, migration, usage, files, replication, checks, and a report on whether the copies agree. "
     "Not a dry run. Choose all tenants as partitions.",
     config=PIPELINE_CONFIG,
     hooks={stop_run_retries},

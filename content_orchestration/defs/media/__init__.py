@@ -1,0 +1,1 @@
+"""Are files stored, sized and described?"""
