@@ -21,7 +21,8 @@ from content_orchestration.local.server import LocalServer
 from content_orchestration.settings import Settings
 
 DATABASES = ("content", "dagster")
-_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# A transaction of autovacuum's, in whatever database, holds back a window of replication for its moment.
+_FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 
 
 def binaries() -> Path:

@@ -349,5 +349,5 @@ def test_a_run_is_a_bounded_number_of_events(world: World) -> None:
     """About 7 ms each in PostgreSQL: one a batch or a tenant, never one an item."""
     records = world.instance.all_logs(world.first.run_id)
     kinds = Counter(record.dagster_event.event_type_value if record.dagster_event else "LOG" for record in records)
-    assert kinds["ASSET_MATERIALIZATION"] <= 60, kinds
-    assert len(records) < 350, kinds
+    assert kinds["ASSET_MATERIALIZATION"] <= 120, kinds
+    assert len(records) < 500, kinds
