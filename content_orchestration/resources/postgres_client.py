@@ -3,7 +3,9 @@
 Statements do not belong here; they are in `sql/`.
 """
 
+import select
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _CONNECT_SECONDS = 10.0
+# Lent so lately, a connection is not asked whether it lives: that costs a round trip, and a closed one is heard.
+_FRESH_SECONDS = 5.0
+
+
+class _Lent(Connection[Row]):
+    """A pooled connection that knows when it was last given back (monotonic clock, in seconds)."""
+
+    back_at = float("-inf")
 
 
 class PostgresClient:
@@ -45,7 +55,7 @@ class PostgresClient:
             f"-c statement_timeout={int(statement_timeout * 1000)} -c timezone=UTC -c datestyle=ISO,YMD "
             "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed"
         )
-        self._pool: ConnectionPool[Connection[Row]] | None = None
+        self._pool: ConnectionPool[_Lent] | None = None
         self._lent = 0
         self._engine: Engine | None = None
         self._guard = threading.Lock()
@@ -71,6 +81,7 @@ class PostgresClient:
         except psycopg.OperationalError as error:
             raise Transient(f"PostgreSQL at {self.address} broke off: {error}") from error
         finally:
+            connection.back_at = time.monotonic()
             pool.putconn(connection)
             with self._guard:
                 self._lent -= 1
@@ -122,7 +133,7 @@ class PostgresClient:
     ) -> None:
         self.close()
 
-    def _borrowed(self) -> tuple[ConnectionPool[Connection[Row]], Connection[Row]]:
+    def _borrowed(self) -> tuple[ConnectionPool[_Lent], _Lent]:
         pool = self._opened()
         try:
             return pool, pool.getconn(timeout=_CONNECT_SECONDS)
@@ -139,17 +150,17 @@ class PostgresClient:
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise Transient(f"PostgreSQL at {self.address} answers, but no connection came within time") from error
 
-    def _opened(self) -> ConnectionPool[Connection[Row]]:
+    def _opened(self) -> ConnectionPool[_Lent]:
         with self._guard:
             if self._pool is None:
                 self._pool = ConnectionPool(
                     self._url,
-                    connection_class=Connection[Row],
+                    connection_class=_Lent,
                     kwargs=self._arguments(),
                     min_size=0,
                     max_size=self._pool_size,
                     # A server that was restarted leaves dead connections behind; the check replaces them.
-                    check=ConnectionPool.check_connection,
+                    check=_check,
                     open=True,
                     name=self._application_name,
                 )
@@ -186,3 +197,17 @@ class PostgresClient:
 
     def _connect_plain(self) -> "psycopg.Connection[tuple[object, ...]]":
         return psycopg.connect(self._url, options=self._options, application_name=self._application_name)
+
+
+def _check(connection: _Lent) -> None:
+    """Raise `psycopg.OperationalError` for a connection that is dead; the pool then gives another.
+
+    A server that stops, or ends a session, closes the socket or says so on it: both make it readable. What a firewall
+    drops in silence is found by asking, where the connection has rested for a while.
+    """
+    if time.monotonic() - connection.back_at < _FRESH_SECONDS:
+        said = select.poll()
+        said.register(connection.fileno(), select.POLLIN)
+        if not said.poll(0):
+            return
+    ConnectionPool.check_connection(connection)

@@ -107,7 +107,8 @@ class Play:
         for one in claimed:
             item = self.model.items[one.id]
             assert item.status == "queued"
-            item.status, item.token, item.attempts = "running", item.token + 1, item.attempts + 1
+            assert one.token > item.token
+            item.status, item.token, item.attempts = "running", one.token, item.attempts + 1
             assert (one.token, one.attempt, one.batch_id) == (item.token, item.attempts, item.batch)
             assert batch in (None, one.batch_id)
         self.model.claims += claimed

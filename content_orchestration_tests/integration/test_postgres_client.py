@@ -146,6 +146,32 @@ def test_a_connection_that_the_server_ended_is_replaced(empty_database: str, adm
         assert backends(admin, "ended") != [pid]
 
 
+def test_a_connection_just_given_back_is_not_asked_and_a_rested_one_is(
+    empty_database: str, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    check = postgres_client.ConnectionPool.check_connection
+    monkeypatch.setattr(
+        postgres_client.ConnectionPool, "check_connection", lambda held: (asked.append(held), check(held))[1]
+    )
+    with PostgresClient(empty_database, pool_size=4, application_name="fresh") as client:
+        for _ in range(5):
+            assert one(client, "SELECT 1") == 1
+        (pid,) = backends(admin, "fresh")
+        before = len(asked)
+        assert one(client, "SELECT 1") == 1
+        assert len(asked) == before, "a round trip for nothing"
+        monkeypatch.setattr(postgres_client, "_FRESH_SECONDS", 0.0)
+        assert one(client, "SELECT 1") == 1
+        assert len(asked) == before + 1
+        # The end of a session is heard on the socket, however lately the connection was used.
+        monkeypatch.setattr(postgres_client, "_FRESH_SECONDS", 3600.0)
+        admin.execute("SELECT pg_terminate_backend(%s)", [pid])
+        wait_until(lambda: backends(admin, "fresh") == [])
+        assert one(client, "SELECT 1") == 1
+        assert len(asked) == before + 3, "the dead one, and the one that took its place"
+
+
 def test_a_transaction_that_the_server_ends_fails_and_the_next_one_works(empty_database: str, admin: Any) -> None:
     with PostgresClient(empty_database, application_name="cut") as client:
         with pytest.raises(Transient, match=r"127\.0\.0\.1:\d+/\w+ broke off"), client.connection() as connection:  # noqa: PT012

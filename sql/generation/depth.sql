@@ -6,7 +6,7 @@ SELECT coalesce(sum(q.queued), 0)::bigint AS queued, coalesce(sum(q.running), 0)
 FROM generation_queues q
 LEFT JOIN LATERAL (
     SELECT j.run_after FROM generation_jobs j
-    WHERE j.queue_id = q.id AND j.status = 'queued' AND j.run_after <= clock_timestamp()
+    WHERE j.queue_id = q.id AND j.completed_at IS NULL AND j.status = 'queued' AND j.run_after <= clock_timestamp()
     ORDER BY j.priority DESC, j.run_after, j.id LIMIT 1
 ) AS next ON true
 WHERE q.open AND (%(tenant_id)s::uuid IS NULL OR q.tenant_id = %(tenant_id)s::uuid)

@@ -7,11 +7,13 @@ FROM generation_queues q
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE j.lease_expires_at > clock_timestamp())::integer AS live,
            count(*) FILTER (WHERE j.lease_expires_at <= clock_timestamp())::integer AS expired
-    FROM generation_jobs j WHERE j.queue_id = q.id AND j.status IN ('running', 'storing')
+    FROM (SELECT h.lease_expires_at FROM generation_jobs h
+          WHERE h.queue_id = q.id AND h.completed_at IS NULL AND h.status IN ('running', 'storing')
+          ORDER BY h.priority DESC, h.run_after, h.id LIMIT q.running + q.storing) AS j
 ) AS held
 LEFT JOIN LATERAL (
     SELECT extract(epoch FROM clock_timestamp() - j.run_after)::float8 AS waiting_seconds FROM generation_jobs j
-    WHERE j.queue_id = q.id AND j.status = 'queued' AND j.run_after <= clock_timestamp()
+    WHERE j.queue_id = q.id AND j.completed_at IS NULL AND j.status = 'queued' AND j.run_after <= clock_timestamp()
     ORDER BY j.priority DESC, j.run_after, j.id LIMIT 1
 ) AS next ON true
 WHERE q.batch_id IS NOT NULL AND q.settled_at IS NULL
