@@ -7,7 +7,7 @@ import pytest
 
 from content_orchestration.core.documents import DocumentConflict
 from content_orchestration.core.errors import AlreadyRunning, ContentError, Permanent, Transient
-from content_orchestration.failures import PERMANENT_TAG, explained, is_permanent, stop_run_retries, unknown
+from content_orchestration.failures import PERMANENT_TAG, Cancelled, explained, is_permanent, stop_run_retries, unknown
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_a_final_error_becomes_a_failure_without_retries(error: ContentError, ki
     assert caught.value.__cause__ is error
 
 
-@pytest.mark.parametrize("error", [Transient("down", 3.0), KeyError("x"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [Transient("down", 3.0), KeyError("x"), SystemExit()])
 def test_every_other_error_passes_unchanged(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, explained():
         raise error
@@ -125,3 +125,36 @@ def test_a_steps_own_retries_stop_for_a_final_error_only(op: dg.OpDefinition, re
     result = job.execute_in_process(raise_on_error=False)
     assert not result.success
     assert len([event for event in result.all_events if event.is_step_restarted]) == retries
+
+
+tries: list[int] = []
+
+
+@dg.op(retry_policy=dg.RetryPolicy(max_retries=2))
+def is_cancelled(context: dg.OpExecutionContext) -> None:
+    with explained():
+        tries.append(1)
+        context.instance.report_run_canceling(context.run)
+        raise dg.DagsterExecutionInterruptedError
+
+
+@dg.job
+def cancelled() -> None:
+    is_cancelled()
+
+
+@pytest.mark.parametrize("interrupt", [dg.DagsterExecutionInterruptedError(), KeyboardInterrupt()])
+def test_a_cancellation_is_told_as_one(interrupt: BaseException) -> None:
+    with pytest.raises(Cancelled) as caught, explained():
+        raise interrupt
+    assert caught.value.__cause__ is interrupt
+
+
+def test_a_cancelled_step_is_not_begun_again() -> None:
+    tries.clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(dg.DagsterExecutionInterruptedError):
+            cancelled.execute_in_process(instance=instance)
+        (run,) = instance.get_runs()
+        assert run.status is dg.DagsterRunStatus.CANCELED
+    assert tries == [1]
