@@ -22,8 +22,7 @@ from content_orchestration.core.integrity.scrub import scrub_bodies
 from content_orchestration.core.integrity.spill import compare_spill
 from content_orchestration.core.integrity.usage import compare_usage
 from content_orchestration.core.integrity.versions import compare_versions
-from content_orchestration.core.integrity.warehouse_rows import compare_rows
-from content_orchestration.core.replication.tables import ENTITIES, Entity
+from content_orchestration.core.replication.tables import REPLICATED, Entity
 from content_orchestration.core.warehouse import Warehouse
 
 LOCK = "integrity_report"
@@ -98,7 +97,7 @@ def check_table(
 def _survey(sides: Sides, limits: Limits, report: IntegrityReport, clock: Callable[[], float]) -> Survey:
     survey = Survey()
     tenant = report.tenant_id
-    for entity in ENTITIES:
+    for entity in REPLICATED:
         survey.comparisons.append(_rows(sides, limits, entity, tenant, clock))
         # The history is partitioned by day and not by tenant, so one tenant's share is not hashed again.
         if report.scope != Scope.TENANT:
@@ -132,6 +131,9 @@ def _scrub(sides: Sides, limits: Limits, run_id: str, clock: Callable[[], float]
 def _rows(
     sides: Sides, limits: Limits, entity: Entity, tenant_id: str | None, clock: Callable[[], float]
 ) -> Comparison:
+    # It brings Arrow, which every process would load with the definitions.
+    from content_orchestration.core.integrity.warehouse_rows import compare_rows
+
     def look(warehouse: Warehouse) -> Comparison:
         return compare_rows(
             sides.database, warehouse, entity, max_bytes=limits.max_bytes, tenant_id=tenant_id, clock=clock

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 import httpcore
 
 from content_orchestration.core.media.addresses import Permits, Target, is_public, parse_target
-from content_orchestration.core.media.limits import Refused
+from content_orchestration.core.media.limits import Refused, too_large
 from content_orchestration.core.media.model import SourceUnavailable
 from content_orchestration.core.media.network import Deadline, PinnedBackend, Resolver, resolve
 
@@ -119,14 +119,6 @@ def _check(response: httpcore.Response, target: Target, max_bytes: int) -> None:
     announced = _header(response, b"content-length").strip()
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large(int(announced), max_bytes)
-
-
-def too_large(size: int, max_bytes: int) -> Refused:
-    """The refusal of a file with more bytes than one may have."""
-    return Refused(
-        "too_large",
-        f"the file has {size:,} bytes or more, {max_bytes:,} are taken (STORAGE_MAX_FILE_SIZE): make it smaller",
-    )
 
 
 def _retry_after(value: str) -> float | None:

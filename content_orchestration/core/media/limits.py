@@ -13,6 +13,14 @@ class Refused(Permanent):
         self.code = code
 
 
+def too_large(size: int, max_bytes: int) -> Refused:
+    """The refusal of a file with more bytes than one may have."""
+    return Refused(
+        "too_large",
+        f"the file has {size:,} bytes or more, {max_bytes:,} are taken (STORAGE_MAX_FILE_SIZE): make it smaller",
+    )
+
+
 @dataclass(frozen=True)
 class Limits:
     """Ceilings on what a header may claim.

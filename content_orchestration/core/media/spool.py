@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from content_orchestration.core.errors import Transient
-from content_orchestration.core.media.download import too_large
+from content_orchestration.core.media.limits import too_large
 from content_orchestration.core.media.model import DamagedObject, MediaStore
 
 _STALE_SECONDS = 24 * 3600

@@ -4,8 +4,6 @@ import dagster as dg
 from pydantic import Field
 
 from content_orchestration.core.integrity.findings import Kind
-from content_orchestration.core.integrity.repair import Repairer
-from content_orchestration.core.replication.engine import Replicator
 from content_orchestration.defs.integrity.shown import repair_metadata
 from content_orchestration.defs.integrity.sides import limits, sides_of, unknown_where_lost
 from content_orchestration.failures import explained, stop_run_retries
@@ -51,6 +49,10 @@ def repair(
     bigquery: BigQueryDRResource,
 ) -> None:
     """Look again, act on what still differs, look once more. Fails unless all that was taken up is clean afterwards."""
+    # They bring Arrow, which every process would load with the definitions.
+    from content_orchestration.core.integrity.repair import Repairer
+    from content_orchestration.core.replication.engine import Replicator
+
     settings = get_settings()
     with explained(), unknown_where_lost():
         sides = sides_of(postgres, zerodb, bigquery)

@@ -4,7 +4,6 @@ import dagster as dg
 
 from content_orchestration.defs.integrity.assets import integrity_report, integrity_report_full, tenant_integrity
 from content_orchestration.failures import stop_run_retries
-from content_orchestration.policies import TENANTS
 
 check_integrity = dg.define_asset_job(
     "check_integrity",
@@ -21,7 +20,6 @@ check_integrity_fully = dg.define_asset_job(
 check_tenants = dg.define_asset_job(
     "check_tenants",
     selection=[tenant_integrity],
-    partitions_def=TENANTS,
     hooks={stop_run_retries},
     description="Everything of the chosen tenants compared: rows, every body, every document, usage.",
 )

@@ -10,19 +10,16 @@ from content_orchestration.defs.media.checks import (
 )
 from content_orchestration.defs.media.usage import media_usage
 from content_orchestration.failures import stop_run_retries
-from content_orchestration.policies import TENANTS
 
 take_files_in = dg.define_asset_job(
     "take_files_in",
     selection=dg.AssetSelection.assets(media_files, media_variants, media_usage).without_checks(),
-    partitions_def=TENANTS,
     hooks={stop_run_retries},
     description="The chosen tenants' waiting files: stored, described, given their variants, counted.",
 )
 make_variants = dg.define_asset_job(
     "make_variants",
     selection=dg.AssetSelection.assets(media_variants).without_checks(),
-    partitions_def=TENANTS,
     hooks={stop_run_retries},
     description="Variants of the chosen tenants' files. With remake true in the config: again, with other sizes.",
 )

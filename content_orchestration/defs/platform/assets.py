@@ -19,23 +19,18 @@ _TEXT = {
 PLATFORM_KEYS = {table: dg.AssetKey(["platform", table]) for table in PLATFORM_COLUMNS}
 
 
-@dg.definitions
-def platform() -> dg.Definitions:
-    """One external asset a table."""
-    return dg.Definitions(
-        assets=[
-            dg.AssetSpec(
-                key,
-                group_name="platform",
-                description=_TEXT[table],
-                kinds={"postgres"},
-                metadata={
-                    "dagster/table_name": table,
-                    "dagster/column_schema": dg.TableSchema(
-                        [dg.TableColumn(name, kind) for name, kind in PLATFORM_COLUMNS[table].items()]
-                    ),
-                },
-            )
-            for table, key in PLATFORM_KEYS.items()
-        ]
+PLATFORM_TABLES = [
+    dg.AssetSpec(
+        key,
+        group_name="platform",
+        description=_TEXT[table],
+        kinds={"postgres"},
+        metadata={
+            "dagster/table_name": table,
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(name, kind) for name, kind in PLATFORM_COLUMNS[table].items()]
+            ),
+        },
     )
+    for table, key in PLATFORM_KEYS.items()
+]

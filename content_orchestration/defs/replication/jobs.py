@@ -6,13 +6,11 @@ from pydantic import Field
 from content_orchestration.core.replication.backfill import FRESH_SNAPSHOT_CONFIRMATION, begin_anew
 from content_orchestration.defs.replication.assets import content_dr_backfill
 from content_orchestration.failures import explained, stop_run_retries
-from content_orchestration.policies import TENANTS
 from content_orchestration.resources.postgres import PostgresResource
 
 backfill_tenants = dg.define_asset_job(
     "backfill_tenants",
     selection=[content_dr_backfill],
-    partitions_def=TENANTS,
     hooks={stop_run_retries},
     description="Every row of the chosen tenants into BigQuery's history, from one snapshot.",
 )
