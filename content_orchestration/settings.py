@@ -5,10 +5,13 @@ environment. The defaults describe the local stack; production sets endpoints an
 """
 
 import os
+import re
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,6 +57,20 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         alias="DAGSTER_PG_URL",
         description="PostgreSQL for Dagster's own storage. Empty means database `dagster` of the local server.",
+    )
+
+    celery_redis_url: SecretStr = Field(
+        default=SecretStr(""),
+        alias="CELERY_REDIS_URL",
+        description="Redis of the Celery profile, broker and results: `redis://:password@host:6379/0`. Only "
+        "`deploy/celery/dagster.yaml` reads it.",
+    )
+    backfill_tenants_per_run: int = Field(
+        default=0,
+        ge=0,
+        alias="BACKFILL_TENANTS_PER_RUN",
+        description="Tenants that one run of a backfill into BigQuery takes. 0 means all in one run, quickest on one "
+        "machine; 1 spreads a backfill over Celery's workers or Kubernetes' pods.",
     )
 
     zerodb_api_key: SecretStr = Field(
@@ -256,6 +273,12 @@ class Settings(BaseSettings):
         description="Schemes that `NOTIFY_URLS` may have, separated by blanks.",
     )
 
+    docs_url: str = Field(
+        default="",
+        alias="DOCS_URL",
+        description="Address of the folder `docs` as people open it, for links of the health page and of alerts. Empty "
+        "means that they name the path in the repository.",
+    )
     integrity_max_bytes: int = Field(
         default=10 * 1024**3,
         ge=10 * 1024**2,
@@ -351,6 +374,75 @@ class Settings(BaseSettings):
         "stores each row's file under a key of its own.",
     )
 
+    platform_profile: Literal["production", "testing"] = Field(
+        default="production",
+        alias="PLATFORM_PROFILE",
+        description="`testing` allows renders to be cleaned up within minutes and without a grace period, and makes "
+        "that the default: 3 minutes, every 3 minutes. Never for a platform that people use.",
+    )
+    orphan_min_age_minutes: int = Field(
+        default=60,
+        ge=3,
+        le=525_600,
+        alias="ORPHAN_MIN_AGE_MINUTES",
+        description="Minutes since a render was completed after which it is an orphan if nobody saved it; at least "
+        "60 outside of the testing profile.",
+    )
+    orphan_cleanup_interval_minutes: int = Field(
+        default=60,
+        ge=3,
+        le=60,
+        alias="ORPHAN_CLEANUP_INTERVAL_MINUTES",
+        description="Minutes between two cleanups of orphaned renders; a divisor of 60, at least 15 outside of the "
+        "testing profile.",
+    )
+    orphan_quarantine_hours: int = Field(
+        default=24,
+        ge=0,
+        le=8_760,
+        alias="ORPHAN_QUARANTINE_HOURS",
+        description="Hours for which an orphan's file waits in quarantine, where a save brings it back; 0 is for the "
+        "testing profile only.",
+    )
+    cleanup_max_candidate_percent: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        alias="CLEANUP_MAX_CANDIDATE_PERCENT",
+        description="Percent of all objects that may be candidates of one cleanup; with more, and more than 1,000, it "
+        "stops before it removes anything.",
+    )
+    compaction_max_bytes: int = Field(
+        default=1024**4,
+        ge=10 * 1024**2,
+        alias="COMPACTION_MAX_BYTES",
+        description="Bytes that one compaction may have BigQuery read of one history table, by its dry runs. It reads "
+        "the table once, payloads and bodies too, and every partition that it rewrites three times: a month's bill.",
+    )
+    cleanup_never_delete_tenants: str = Field(
+        default="",
+        alias="CLEANUP_NEVER_DELETE_TENANTS",
+        description="Ids of tenants of whom cleanup removes nothing, with blanks between.",
+    )
+    cleanup_never_delete_prefixes: str = Field(
+        default="",
+        alias="CLEANUP_NEVER_DELETE_PREFIXES",
+        description="Places in which cleanup removes nothing, each `bucket` or `bucket/prefix`, with blanks between.",
+    )
+    render_buckets: str = Field(
+        default="renders",
+        min_length=1,
+        alias="RENDER_BUCKETS",
+        description="Where the platform's renders are, each `bucket` or `bucket/prefix`, with blanks between; "
+        "`{tenant}` and `{user}` stand for the ids of whom a render belongs to. A render elsewhere is never touched.",
+    )
+    render_hosts: str = Field(
+        default="storage.platform.example",
+        alias="RENDER_HOSTS",
+        description="Hosts whose signed and public addresses name those buckets, with blanks between, beside the host "
+        "of `STORAGE_ENDPOINT`. The default is the demo's.",
+    )
+
     report_dir: Path | None = Field(
         default=None,
         alias="REPORT_DIR",
@@ -424,6 +516,63 @@ class Settings(BaseSettings):
         default=60, gt=0, le=600, alias="MEDIA_VISION_TIMEOUT", description="Seconds that tagging one picture may take."
     )
 
+    maintenance_budget_minutes: float = Field(
+        default=30,
+        gt=0,
+        le=1440,
+        alias="MAINTENANCE_BUDGET_MINUTES",
+        description="Minutes that one pass of VACUUM or REINDEX may take; what does not fit waits for the next pass.",
+    )
+    maintenance_lock_seconds: float = Field(
+        default=5,
+        gt=0,
+        le=300,
+        alias="MAINTENANCE_LOCK_SECONDS",
+        description="Seconds that a step of maintenance waits for a lock on its table before it leaves it for later.",
+    )
+    backup_url: str = Field(
+        default="",
+        alias="BACKUP_URL",
+        description="Where full dumps of the database go: `s3://bucket/path`, `gs://`, `az://` or `file:///folder`, "
+        "with the endpoint and keys of `STORAGE_URL`. Empty means the folder `backups` in `LOCAL_STATE_DIR`, for a "
+        "database on this machine only.",
+    )
+    backup_keep: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        alias="BACKUP_KEEP",
+        description="Verified backups that are kept whatever their age.",
+    )
+    backup_keep_days: int = Field(
+        default=400,
+        ge=1,
+        le=36_500,
+        alias="BACKUP_KEEP_DAYS",
+        description="Days for which every other backup is kept.",
+    )
+    postgres_programs: Path | None = Field(
+        default=None,
+        alias="POSTGRES_PROGRAMS",
+        description="Folder of pg_dump and pg_restore, of the server's version or newer. Empty means those on PATH, "
+        "and those of the local stack, whichever fits the server.",
+    )
+    dagster_run_retention_days: int = Field(
+        default=30,
+        ge=2,
+        le=3650,
+        alias="DAGSTER_RUN_RETENTION_DAYS",
+        description="Days for which Dagster's ended runs with their events and logs are kept. A run with the latest "
+        "state of an asset, a partition or a check is kept whatever its age.",
+    )
+    dagster_retention_budget_minutes: float = Field(
+        default=15,
+        gt=0,
+        le=1440,
+        alias="DAGSTER_RETENTION_BUDGET_MINUTES",
+        description="Minutes that one pass over Dagster's old runs may take; the next one goes on.",
+    )
+
     local_state_dir: Path = Field(
         default=PROJECT_ROOT / ".local",
         alias="LOCAL_STATE_DIR",
@@ -471,13 +620,22 @@ class Settings(BaseSettings):
                 "has a port that is not a number from 0 to 65535: write postgresql://user:password@host:port/database, "
                 "with : / ? # @ in the password percent-encoded"
             ) from None
+        # libpq quotes what it cannot read of an address, with the password in it.
+        if "@" in urlsplit(text).netloc.rpartition("@")[0] or re.search(r"%(?![0-9A-Fa-f]{2})|\s", text):
+            raise ValueError(
+                "has an @, a % or a blank in the user or password as it is: write it percent-encoded (%40, %25, %20)"
+            )
         return value
 
-    @field_validator("api_base_url", "bigquery_endpoint", "openai_base_url", "anthropic_base_url", "storage_endpoint")
+    @field_validator(
+        "api_base_url", "bigquery_endpoint", "openai_base_url", "anthropic_base_url", "storage_endpoint", "docs_url"
+    )
     @classmethod
     def _http_url(cls, value: str) -> str:
         if value and urlsplit(value).scheme not in {"http", "https"}:
             raise ValueError("must begin with http:// or https://")
+        if "@" in urlsplit(value).netloc:
+            raise ValueError("must carry no user and no password: keys have variables of their own")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -492,7 +650,7 @@ class Settings(BaseSettings):
                 )
         return self
 
-    @field_validator("storage_url")
+    @field_validator("storage_url", "backup_url")
     @classmethod
     def _storage_url(cls, value: str) -> str:
         parts = urlsplit(value)
@@ -519,6 +677,31 @@ class Settings(BaseSettings):
                 "must divide 60 (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60), so that cron steps stay even"
             )
         return value
+
+    @field_validator("cleanup_never_delete_tenants")
+    @classmethod
+    def _tenant_ids(cls, value: str) -> str:
+        for text in value.split():
+            try:
+                UUID(text)
+            except ValueError:
+                raise ValueError(f"has {text[:40]!r}, which is no id of a tenant") from None
+        return value
+
+    @model_validator(mode="after")
+    def _renders_are_given_time(self) -> Self:
+        if 60 % self.orphan_cleanup_interval_minutes:
+            raise ValueError("ORPHAN_CLEANUP_INTERVAL_MINUTES must divide 60: 3, 4, 5, 6, 10, 12, 15, 20, 30 or 60")
+        if self.platform_profile != "testing" and (
+            self.orphan_min_age_minutes < 60
+            or self.orphan_cleanup_interval_minutes < 15
+            or self.orphan_quarantine_hours < 1
+        ):
+            raise ValueError(
+                "ORPHAN_MIN_AGE_MINUTES below 60, ORPHAN_CLEANUP_INTERVAL_MINUTES below 15 and ORPHAN_QUARANTINE_HOURS "
+                "of 0 are for PLATFORM_PROFILE=testing only: people save what they rendered minutes ago"
+            )
+        return self
 
     @model_validator(mode="after")
     def _production_needs_secrets(self) -> Self:
@@ -583,6 +766,30 @@ class Settings(BaseSettings):
     def zerodb_key(self) -> str:
         """The ZeroDB key; the local server's well-known one where none is set. Never log it."""
         return self.zerodb_api_key.get_secret_value() or LOCAL_KEY
+
+    @property
+    def orphan_minimum_age(self) -> timedelta:
+        """How old a render is before it can be an orphan."""
+        return timedelta(minutes=self._in_testing("orphan_min_age_minutes", self.orphan_min_age_minutes))
+
+    @property
+    def orphan_interval_minutes(self) -> int:
+        """Minutes between two cleanups of renders."""
+        return self._in_testing("orphan_cleanup_interval_minutes", self.orphan_cleanup_interval_minutes)
+
+    @property
+    def orphan_grace(self) -> timedelta:
+        """How long an orphan waits in quarantine."""
+        return timedelta(hours=self.orphan_quarantine_hours)
+
+    @property
+    def orphan_cron(self) -> str:
+        """The cron schedule of cleaning up renders."""
+        minutes = self.orphan_interval_minutes
+        return "0 * * * *" if minutes == 60 else f"*/{minutes} * * * *"
+
+    def _in_testing(self, field: str, value: int) -> int:
+        return 3 if self.platform_profile == "testing" and field not in self.model_fields_set else value
 
     @property
     def sync_cron(self) -> str:

@@ -3,6 +3,7 @@
 import psycopg
 
 from content_orchestration.local.demo_load import load_demo
+from content_orchestration.local.demo_renders import write_demo_renders
 from content_orchestration.local.platform_tables import create_platform_tables
 from content_orchestration.settings import Settings
 
@@ -15,4 +16,6 @@ def prepare(settings: Settings) -> str:
         created = create_platform_tables(connection)
         report = load_demo(connection)
     rows = f" ({', '.join(f'{rows} {table}' for table, rows in report.rows.items())})" if report.loaded else ""
-    return f"platform tables: {len(created)} created; demo data: {report.reason}{rows}"
+    files = write_demo_renders(settings) if report.loaded else 0
+    written = f"; {files} files of renders" if files else ""
+    return f"platform tables: {len(created)} created; demo data: {report.reason}{rows}{written}"

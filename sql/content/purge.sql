@@ -1,6 +1,16 @@
 -- An item with its versions and waiting bodies, for good; its files are left to cleanup. BigQuery keeps the history of all.
 WITH item AS (
-    DELETE FROM content_storage_metadata WHERE id = %(id)s AND tenant_id = %(tenant_id)s RETURNING *
+    DELETE FROM content_storage_metadata i
+    WHERE i.id = %(id)s AND i.tenant_id = %(tenant_id)s
+      AND NOT EXISTS (SELECT FROM legal_holds h WHERE h.tenant_id = i.tenant_id AND h.released_at IS NULL)
+      -- Retention gives the days that each plan keeps. An unknown plan or tenant, and a plan without an end, compare with NULL.
+      AND (%(kept_days)s::jsonb IS NULL OR i.deleted_at <= clock_timestamp() - make_interval(days => (
+          SELECT (%(kept_days)s::jsonb ->> coalesce(t.plan_tier, 'free'))::integer FROM tenants t WHERE t.id = i.tenant_id)))
+    RETURNING *
+), done AS (
+    INSERT INTO purged_sources (source, tenant_id, content_id)
+    SELECT i.source, i.tenant_id, i.id FROM item i WHERE i.source ~ '^(campaign_assets|content_items):'
+    ON CONFLICT (source) DO UPDATE SET tenant_id = excluded.tenant_id, content_id = excluded.content_id, purged_at = excluded.purged_at
 ), waiting AS (
     DELETE FROM content_body_spill WHERE content_id = %(id)s AND tenant_id = %(tenant_id)s
 ), history AS (

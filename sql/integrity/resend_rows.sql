@@ -7,6 +7,8 @@ FROM (
     SELECT id, tenant_id FROM content_versions WHERE %(entity)s = 'content_versions'
     UNION ALL
     SELECT id, tenant_id FROM media_assets WHERE %(entity)s = 'content_media'
+    UNION ALL
+    SELECT id, tenant_id FROM cleanup_audit WHERE %(entity)s = 'cleanup_audit'
 ) AS r
 WHERE r.id = ANY (%(ids)s::uuid[])
 RETURNING entity_id::text AS entity_id

@@ -12,7 +12,9 @@ WITH chosen AS (
     GROUP BY v.content_id
 ), checked AS MATERIALIZED (
     SELECT c.content_id, coalesce(i.tenant_id::text, h.tenant_id) AS tenant_id, i.version AS pointer, h.versions, h.newest,
-           h.oldest <> 1 OR h.versions <> h.newest AS gap,
+           -- Up to its floor retention removed the history. What a restore brought back from below must follow on too.
+           least(h.oldest, coalesce(f.floor, 1)) AS first,
+           h.oldest > coalesce(f.floor, 1) OR h.versions <> h.newest - h.oldest + 1 AS gap,
            CASE WHEN i.id IS NULL THEN 'no_item'
                 WHEN p.id IS NULL THEN 'no_version_row'
                 -- A restore that overwrites moves a pointer back and deletes no newer version: that is as it should be.
@@ -30,13 +32,14 @@ WITH chosen AS (
     FROM chosen c
     LEFT JOIN content_storage_metadata i ON i.id = c.content_id
     LEFT JOIN held h ON h.content_id = c.content_id
+    LEFT JOIN retention_floors f ON f.content_id = c.content_id
     LEFT JOIN content_versions p ON p.content_id = i.id AND p.version = i.version
 )
-SELECT NULL::uuid AS content_id, NULL AS tenant_id, NULL AS pointer, count(*) AS versions, NULL AS newest, false AS gap,
+SELECT NULL::uuid AS content_id, NULL AS tenant_id, NULL AS pointer, count(*) AS versions, NULL AS newest, NULL AS first, false AS gap,
        NULL AS reason, NULL::text[] AS fields, NULL::integer[] AS held
 FROM checked
 UNION ALL
-SELECT content_id, tenant_id, pointer, versions, newest, coalesce(gap, false), reason, fields,
+SELECT content_id, tenant_id, pointer, versions, newest, first, coalesce(gap, false), reason, fields,
        CASE WHEN gap THEN (SELECT array_agg(version ORDER BY version)
                            FROM (SELECT version FROM content_versions v WHERE v.content_id = checked.content_id
                                  ORDER BY version LIMIT 1000) AS first) END

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+from content_orchestration.core.cleanup.holds import UnderHold
 from content_orchestration.core.content import validation
 from content_orchestration.core.content.bodies import BodyReader
 from content_orchestration.core.content.breaker import Breaker
@@ -235,7 +236,8 @@ class ContentStore:
     def purge(self, tenant_id: UUID | str, content_id: UUID | str, *, may_purge: bool, confirm: str) -> Item:
         """Remove an item with all of its versions for good. BigQuery keeps its history until retention ends.
 
-        Raises `PermissionRefused` unless the caller may, and `confirm` is `purge <content_id>`.
+        Raises `PermissionRefused` unless the caller may, and `confirm` is `purge <content_id>`; and `UnderHold` while
+        the tenant is under a legal hold.
         """
         tenant, item_id = validation.tenant(tenant_id), validation.identifier("content_id", content_id)
         if not may_purge:
@@ -246,7 +248,7 @@ class ContentStore:
             )
         item, documents = self._writer.purge(tenant, item_id)
         # The rows are gone; documents that cannot be removed now are named by nothing, and cleanup finds them.
-        with suppress(Transient):
+        with suppress(Transient, UnderHold):
             self._writer.forget(item, documents)
         return item
 

@@ -4,12 +4,13 @@ A crash between leaves at most a document that no row names, and a reservation t
 body goes into the spill in that same transaction and counts as stored.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from psycopg import Connection
 
+from content_orchestration.core.cleanup.holds import require_free
 from content_orchestration.core.content.breaker import Breaker
 from content_orchestration.core.content.documents import BODIES, RECORDS, put_fresh
 from content_orchestration.core.content.drafts import Draft, first_version
@@ -27,6 +28,8 @@ from content_orchestration.core.sql import statement
 
 Admit = Callable[[Connection[Row], Sequence[UUID]], Collection[UUID]]
 """Which of these items may be written; whatever it writes itself is part of the transaction that writes them."""
+Beside = Callable[[Connection[Row], Item, Sequence[str]], None]
+"""What is written of a purged item and its documents, in the transaction that removes their rows."""
 
 MAX_BULK_ITEMS = 1000
 MAX_BULK_BYTES = 256 * 1024 * 1024
@@ -140,12 +143,21 @@ class Writer:
             self._ledger.settle_in(connection, held, bytes=back.storage_size_bytes, items=1)
         return back
 
-    def purge(self, tenant_id: UUID, content_id: UUID) -> tuple[Item, list[str]]:
-        """Remove the item and its versions from PostgreSQL; the documents that nothing names any more are returned."""
+    def purge(
+        self, tenant_id: UUID, content_id: UUID, *, kept_days: str | None = None, beside: Beside | None = None
+    ) -> tuple[Item, list[str]]:
+        """Remove the item and its versions from PostgreSQL; the documents that nothing names any more are returned.
+
+        `kept_days`, a JSON object of days by plan, narrows it to an item that was deleted longer ago than its tenant's
+        plan keeps. Raises `ContentNotFound` where there is no such item, and `UnderHold`.
+        """
         with self._creating(tenant_id, [content_id]) as connection:
-            values = {"tenant_id": tenant_id, "id": content_id}
-            # Stored files belong to no role that serves a tenant.
+            values = {"tenant_id": tenant_id, "id": content_id, "kept_days": kept_days}
+            # Stored files and holds belong to no role that serves a tenant.
             leave(connection)
+            require_free(connection, tenant_id)
+            if kept_days is not None and not connection.execute(statement("cleanup/retention_lock"), values).fetchone():
+                raise ContentNotFound(content_id, "has no deleted item of this id that is past its plan and not locked")
             connection.execute(statement("content/purge_lock_files"), values)
             enter(connection, tenant_id)
             rows = read_rows(connection, statement("content/purge"), values)
@@ -155,6 +167,8 @@ class Writer:
             item = Item.of(row)
             live = item.deleted_at is None
             leave(connection)
+            if beside is not None:
+                beside(connection, item, row["documents"])
             # Brands by id before the tenant, as everywhere.
             for brand, freed in sorted(row["brand_media_bytes"].items()):
                 _free_files(connection, tenant_id, UUID(brand), freed, 0, 0)
@@ -169,11 +183,17 @@ class Writer:
 
         Its source may have made the item anew since, under the same ids: what a row names stays.
         """
-        with self._creating(item.tenant_id, [item.id]) as connection:
-            rows = connection.execute(statement("content/claimed_documents"), {"ids": list(documents)}).fetchall()
-            gone = set(documents) - {row["zerodb_row_id"] for row in rows}
-            for collection in (BODIES, RECORDS):
-                self._store.delete_many(collection, gone)
+        self.forget_documents(item.tenant_id, item.id, dict.fromkeys((BODIES, RECORDS), documents))
+
+    def forget_documents(self, tenant_id: UUID, content_id: UUID, documents: Mapping[str, Sequence[str]]) -> None:
+        """As `forget`, by collection. Raises `UnderHold` while the tenant is under a hold."""
+        with self._creating(tenant_id, [content_id]) as connection:
+            leave(connection)
+            require_free(connection, tenant_id)
+            for collection, ids in documents.items():
+                # Of all tenants: an id that anybody's row names stays.
+                rows = connection.execute(statement("content/claimed_documents"), {"ids": list(ids)}).fetchall()
+                self._store.delete_many(collection, set(ids) - {row["zerodb_row_id"] for row in rows})
 
     def _write_first(
         self,

@@ -76,7 +76,8 @@ def named(entity: Entity, pair: Pair) -> Iterator[Difference]:
     """The differences of one id, with what each side says.
 
     A delete that the change log no longer remembers cannot be told from a row that PostgreSQL never had: both are
-    `extra_in_warehouse` then.
+    `extra_in_warehouse` then. What only the copy of an append-only table has is no difference: it is what the copy is
+    for, once the table was lost or restored to an older state.
     """
     here, there = pair.here or {}, pair.there or {}
     tenant = here.get("tenant_id") or pair.tenant_here or there.get("tenant_id")
@@ -91,4 +92,6 @@ def named(entity: Entity, pair: Pair) -> Iterator[Difference]:
     }
     shown = {name: value for name, value in detail.items() if value is not None}
     for kind in pair.kinds():
+        if entity.append_only and kind == Kind.EXTRA_IN_WAREHOUSE:
+            continue
         yield Difference(kind, entity.table.name, pair.entity_id, tenant, shown)

@@ -21,7 +21,7 @@ from content_orchestration.core.integrity.survey import Limits, Sides
 from content_orchestration.core.integrity.usage import compare_usage
 from content_orchestration.core.integrity.versions import compare_versions
 from content_orchestration.core.integrity.warehouse_rows import compare_rows
-from content_orchestration.core.replication.tables import ENTITIES, Entity, view_name
+from content_orchestration.core.replication.tables import REPLICATED, Entity, view_name
 from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
 
@@ -29,7 +29,7 @@ _WAITS = (
     "the row changed since the last closed window, and BigQuery is not to have it yet: after the next sync it can be "
     "compared; where that does not come, no_transaction_pins_the_horizon names who holds it back"
 )
-ENTITY_OF = {entity.table.name: entity for entity in ENTITIES}
+ENTITY_OF = {entity.table.name: entity for entity in REPLICATED}
 
 
 @dataclass

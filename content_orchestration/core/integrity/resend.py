@@ -16,6 +16,11 @@ from content_orchestration.core.replication.tables import Entity
 from content_orchestration.core.sql import statement
 from content_orchestration.core.warehouse import Warehouse
 
+_LAST_WITNESS = (
+    "PostgreSQL has no such row, and this table is append-only: BigQuery's copy is the last witness of it and stays as "
+    "it is"
+)
+
 
 @dataclass
 class Resent:
@@ -45,6 +50,9 @@ def resend(database: Database, warehouse: Warehouse, entity: Entity, ids: Mappin
         rows = connection.execute(statement("integrity/resend_rows"), {"entity": entity.name, "ids": keys})
         done.rows = [row["entity_id"] for row in rows]
     gone = sorted(set(keys) - set(done.rows))
+    if entity.append_only:
+        done.refused |= dict.fromkeys(gone, _LAST_WITNESS)
+        return done
     if not gone:
         return done
     states = last_states(warehouse, entity, gone)

@@ -49,10 +49,13 @@ def compare_versions(
     return comparison
 
 
-def missing_versions(held: Iterable[int], newest: int) -> list[int]:
-    """The first versions from 1 to `newest` that are not held, at most `SAMPLES`. `held` ascends."""
+def missing_versions(held: Iterable[int], newest: int, first: int = 1) -> list[int]:
+    """The first versions from `first` to `newest` that are not held, at most `SAMPLES`. `held` ascends from there.
+
+    What lies below `first` was removed by retention.
+    """
     missing: list[int] = []
-    expected = 1
+    expected = first
     for version in chain(held, [newest + 1]):
         missing += range(expected, min(version, expected + SAMPLES))
         expected = version + 1
@@ -70,7 +73,7 @@ def _out_of_order(row: Row, comparison: Comparison) -> list[Difference]:
     found: list[Difference] = []
     content_id = str(row["content_id"])
     if row["gap"]:
-        missing = missing_versions(row["held"], row["newest"])
+        missing = missing_versions(row["held"], row["newest"], row["first"])
         detail: dict[str, Any] = {"missing": missing, "versions": row["versions"], "newest": row["newest"]}
         found.append(Difference(Kind.VERSION_GAP, COLLECTION, content_id, row["tenant_id"], detail))
     if row["reason"] is not None:

@@ -16,6 +16,7 @@ from content_orchestration.core.database import Database
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import Permanent
 from content_orchestration.core.failpoints import reach
+from content_orchestration.core.replication.appended import send_missing
 from content_orchestration.core.replication.extract import BodyReader
 from content_orchestration.core.replication.keys import reconcile_keys
 from content_orchestration.core.replication.load import Loader
@@ -79,17 +80,20 @@ class Snapshotter:
         self._log = WindowLog(database)
         self._parts = {entity.table.name: 0 for entity in ENTITIES}
         self._loader = Loader(warehouse, self._log, sleep)
+        self.audit_entries_sent = 0
 
     def backfill(self, tenants: Sequence[str], *, only_missing: bool = False) -> Iterator[TenantBackfill]:
         """Load each tenant and yield its report as it finishes. Raises `Permanent` or `Transient`.
 
-        With `only_missing` a tenant of whom both sides hold equally many rows is left as it is.
+        With `only_missing` a tenant of whom both sides hold equally many rows is left as it is. The cleanup audit is
+        not of tenants: what BigQuery lacks of it goes into the change log first, and the next window carries it.
 
         A tenant that was cut off is done anew by the next run, under a new sync id: what it had loaded stays in the
         history as an older state of the same rows.
         """
         self._log.start()
         window = self._reserve()
+        self.audit_entries_sent = send_missing(self._database, self._warehouse)
         complete = self._complete() if only_missing else set()
         with exported_snapshot(self._database) as snapshot:
             for tenant in tenants:

@@ -23,7 +23,7 @@ from content_orchestration.core.replication.keys import reconcile_keys
 from content_orchestration.core.replication.load import Loader, wait_seconds
 from content_orchestration.core.replication.maintenance import maintain_change_log
 from content_orchestration.core.replication.payload import ParquetFile, single_row
-from content_orchestration.core.replication.tables import ENTITIES, SYNC_LOG, Entity
+from content_orchestration.core.replication.tables import REPLICATED, SYNC_LOG, Entity
 from content_orchestration.core.replication.window import Part, Window, WindowLog
 from content_orchestration.core.sql import statement
 from content_orchestration.core.warehouse import Warehouse
@@ -41,8 +41,8 @@ class SyncReport:
     windows: int = 0
     recovered: int = 0
     changes: int = 0
-    rows: dict[str, int] = field(default_factory=lambda: {e.table.name: 0 for e in ENTITIES})
-    tombstones: dict[str, int] = field(default_factory=lambda: {e.table.name: 0 for e in ENTITIES})
+    rows: dict[str, int] = field(default_factory=lambda: {e.table.name: 0 for e in REPLICATED})
+    tombstones: dict[str, int] = field(default_factory=lambda: {e.table.name: 0 for e in REPLICATED})
     files: int = 0
     bytes_loaded: int = 0
     bodies_fetched: int = 0
@@ -166,12 +166,12 @@ class Replicator:
         bytes_before = report.bytes_loaded
         tombstones_before = sum(report.tombstones.values())
         bodies = BodyReader(self._database, self._store)
-        for entity in ENTITIES if window.changes else ():
+        for entity in REPLICATED if window.changes else ():
             before = report.rows[entity.table.name]
             self._load_entity(entity, window, bodies, [p for p in done if p.table == entity.table.name], report)
             rows[entity.table.name] = report.rows[entity.table.name] - before
         # Written into the change log, so that the next window carries them with everything that holds for windows.
-        for entity in (e for e in ENTITIES if e.name in window.truncated):
+        for entity in (e for e in REPLICATED if e.name in window.truncated and not e.append_only):
             report.keys_reconciled += reconcile_keys(self._database, self._warehouse, entity)
         loaded = report.bytes_loaded - bytes_before
         with _timed(report, "load", self._clock):

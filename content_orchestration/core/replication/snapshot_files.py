@@ -24,6 +24,7 @@ SOURCES = {
     "content_storage": "content_storage_metadata",
     "content_versions": "content_versions",
     "content_media": "media_assets",
+    "cleanup_audit": "cleanup_audit",
 }
 _RENAMED = {"entity_id": "id"}
 _BY_ENTITY = {"content_storage": {"content_id": "id"}}

@@ -39,6 +39,8 @@ class Entity:
     table: TableSpec
     rows_sql: str
     has_body: bool
+    append_only: bool = False
+    """Rows are inserted and nothing else: no tombstone is ever written, and no restore brings them back."""
 
 
 _SYNC = (
@@ -100,6 +102,20 @@ _MEDIA = (
     Column("updated_at", "TIMESTAMP", "UTC."),
     Column("deleted_at", "TIMESTAMP", "UTC; set on soft-deleted files."),
 )
+_AUDIT = (
+    Column("audit_id", "INT64", "Number of the entry in its database; begins at 1 again in another one.", True),
+    Column("at", "TIMESTAMP", "When it was done (UTC)."),
+    Column("run_id", "STRING", "Dagster run, or the process, that did it."),
+    Column("kind", "STRING", "What was cleaned: render, content, version, history, stray and others."),
+    Column("action", "STRING", "What was done: quarantined, restored, deleted, refused and others."),
+    Column("subject_id", "STRING", "Whom it was done to: the id of a render, an item, a document; a key of a file."),
+    Column("location", "STRING", "Where the file was."),
+    Column("size_bytes", "INT64", "Bytes that it had."),
+    Column("reason", "STRING", "Why."),
+    Column("predicate_version", "INT64", "Which version of the rule said so."),
+    Column("quarantined_at", "TIMESTAMP", "When it had been quarantined (UTC)."),
+    Column("detail", "STRING", "JSON text of the rest."),
+)
 
 
 def _entity(name: str, table: str, description: str, typed: tuple[Column, ...], *, has_body: bool) -> Entity:
@@ -125,8 +141,24 @@ CONTENT_VERSIONS = _entity(
 CONTENT_MEDIA = _entity(
     "content_media", "content_media_dr", "Every state of every media reference.", _MEDIA, has_body=False
 )
+# Its rows of no tenant have the nil UUID in `tenant_id`; their `row_json` keeps the null.
+CLEANUP_AUDIT = Entity(
+    "cleanup_audit",
+    TableSpec(
+        "cleanup_audit_dr",
+        "Every entry of the cleanup audit: what was quarantined, restored, deleted or refused, by which run and why.",
+        _SYNC + _AUDIT + _PAYLOAD,
+        clustering=("tenant_id", "kind"),
+    ),
+    "replication/rows_cleanup_audit",
+    has_body=False,
+    append_only=True,
+)
 # The order of loading: a crash between two tables leaves versions and media that no item names yet, never the reverse.
+# These are the content: what snapshots, restores and drills are about.
 ENTITIES: tuple[Entity, ...] = (CONTENT_VERSIONS, CONTENT_MEDIA, CONTENT_STORAGE)
+# What windows carry and comparisons compare: the content, and what was done to it.
+REPLICATED: tuple[Entity, ...] = (*ENTITIES, CLEANUP_AUDIT)
 
 SYNC_LOG = TableSpec(
     "content_sync_log",
@@ -148,7 +180,7 @@ SYNC_LOG = TableSpec(
         Column("read_until", "TIMESTAMP", "When every row of the sync had been read (UTC): nothing later is in it."),
     ),
 )
-TABLES: tuple[TableSpec, ...] = (*(entity.table for entity in ENTITIES), SYNC_LOG)
+TABLES: tuple[TableSpec, ...] = (*(entity.table for entity in REPLICATED), SYNC_LOG)
 
 
 def view_name(table: str) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
+from content_orchestration.core.cleanup.passes import LOCK as CLEANUP
 from content_orchestration.core.database import Database
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import AlreadyRunning, Permanent
@@ -20,6 +21,7 @@ from content_orchestration.core.restore import cluster
 from content_orchestration.core.restore.aftercare import recompute_usage, summarize
 from content_orchestration.core.restore.chunks import ChunkWork, Stopwatch
 from content_orchestration.core.restore.history import History
+from content_orchestration.core.restore.horizon import refuse_compacted
 from content_orchestration.core.restore.moment import extent, resolve
 from content_orchestration.core.restore.plan import RestorePlan, TablePlan
 from content_orchestration.core.restore.preflight import refuse_unknown_columns
@@ -83,6 +85,7 @@ class Restorer:
         columns = planned_columns(self._database, request.target, ENTITIES) if request.rows_wanted else {}
         self._refuse_unknown_tenants(request)
         moment = resolve(self._warehouse, request.as_of)
+        refuse_compacted(self._warehouse, request.scope, moment.sync_id)
         history = History(self._warehouse, request, moment.sync_id, "plan", max_bytes=self._max_bytes)
         tables = []
         billed = 0
@@ -120,6 +123,8 @@ class Restorer:
     def _carry_out(self, record: RestoreRecord) -> RestoreReport:
         plan, request = record.plan, record.plan.request
         watch = Stopwatch(self._clock)
+        # Behind the record that a compaction looks for: of the two, at least one sees the other.
+        refuse_compacted(self._warehouse, request.scope, plan.as_of_sync_id)
         history = History(
             self._warehouse, request, plan.as_of_sync_id, record.restore_id.replace("-", ""), max_bytes=self._max_bytes
         )
@@ -179,14 +184,18 @@ class Restorer:
 
     @contextmanager
     def _locked(self, request: RestoreRequest) -> Iterator[None]:
-        """One restore of a target at a time; into live rows, none while a sync runs, which is waited for."""
+        """One restore of a target at a time; into the live tiers, none beside cleanup, and into live rows none while a
+        sync runs. Both are waited for.
+        """
+        needed = [CLEANUP] if request.target.live else []
+        needed += [REPLICATION] if request.target.live and request.rows_wanted else []
         with ExitStack() as held:
             held.enter_context(self._database.advisory_lock(f"restore into {request.target}"))
             waited = 0.0
-            while request.target.live and request.rows_wanted:
+            while needed:
                 try:
-                    held.enter_context(self._database.advisory_lock(REPLICATION))
-                    break
+                    held.enter_context(self._database.advisory_lock(needed[0]))
+                    needed.pop(0)
                 except AlreadyRunning:
                     if waited >= self._lock_seconds:
                         raise

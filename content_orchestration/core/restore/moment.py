@@ -20,6 +20,10 @@ from content_orchestration.core.warehouse import Warehouse
 _END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
+class NoSyncByThen(Permanent):
+    """The history begins after the moment."""
+
+
 @dataclass(frozen=True)
 class Moment:
     """A resolved moment: the sync id and what to tell people about it."""
@@ -50,7 +54,10 @@ def extent(warehouse: Warehouse) -> Extent:
 
 
 def resolve(warehouse: Warehouse, as_of: datetime | int | None) -> Moment:
-    """The sync that `as_of` means. Raises `Permanent` where the history does not reach back so far, or is empty."""
+    """The sync that `as_of` means. Raises `Permanent` where the history does not reach back so far, or is empty.
+
+    Whether that state is still whole, or was compacted, is asked by `horizon.py`.
+    """
     if isinstance(as_of, int):
         return _by_id(warehouse, as_of)
     moment = as_of or _END_OF_TIME
@@ -73,7 +80,7 @@ def resolve(warehouse: Warehouse, as_of: datetime | int | None) -> Moment:
             "no sync was ever closed in this dataset, but it holds rows of a snapshot or of a sync that was cut off: "
             f"to restore what is there, set as_of to {last}"
         )
-    raise Permanent(
+    raise NoSyncByThen(
         f"as_of is {moment.astimezone(UTC).isoformat()}, and no sync had finished by then: the history begins later. "
         f"See sync_id and synced_at of every sync in {warehouse.qualified(SYNC_LOG.name)}"
     )

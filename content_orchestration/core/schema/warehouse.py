@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from content_orchestration.core.replication.tables import ENTITIES, TABLES, current_view, view_name
+from content_orchestration.core.replication.tables import REPLICATED, TABLES, current_view, view_name
 from content_orchestration.core.warehouse import Warehouse
 
 
@@ -23,7 +23,7 @@ def ensure_warehouse(warehouse: Warehouse) -> WarehouseReport:
     """Create the dataset, tables and views that are missing; never drop or rewrite one."""
     created = ["dataset"] if warehouse.ensure_dataset() else []
     created += [spec.name for spec in TABLES if warehouse.ensure_table(spec)]
-    for entity in ENTITIES:
+    for entity in REPLICATED:
         name = view_name(entity.table.name)
         if warehouse.ensure_view(name, current_view(entity.table, warehouse.qualified(entity.table.name))):
             created.append(name)

@@ -1,0 +1,2 @@
+-- Statistics of the expression that was indexed.
+ANALYZE render_jobs
