@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CLI := $(BIN)/python -m content_orchestration.local.cli
 
-.PHONY: up demo test soak lint format down clean status
+.PHONY: up demo test soak lint format audit doctor down clean status
 
 up: $(VENV)/.local-installed
 	@$(CLI) up
@@ -27,6 +27,12 @@ lint: $(VENV)/.dev-installed
 format: $(VENV)/.dev-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+audit: $(VENV)/.dev-installed
+	@$(BIN)/python -m content_orchestration.local.audit
+
+doctor: $(VENV)/.local-installed
+	@$(CLI) doctor
 
 down: $(VENV)/.local-installed
 	@$(CLI) down

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from content_orchestration.core.errors import ContentError
 from content_orchestration.local.environment import apply, dagster_environment
 from content_orchestration.local.errors import LocalStackError
-from content_orchestration.local.stack import LocalStack, stop_all
 from content_orchestration.settings import Settings, get_settings
 
 
@@ -29,11 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("status", help="which servers run")
     commands.add_parser("clean", help="stop the servers and remove the state folder with all its data")
     commands.add_parser("env", help="print the variables that Dagster's own commands need, as shell exports")
-    command = parser.parse_args(arguments).command
+    doctor = commands.add_parser("doctor", help="look at variables, connections, privileges, schema, clocks and disks")
+    doctor.add_argument("--json", action="store_true", help="one JSON object for machines")
+    doctor.add_argument("--seconds", type=float, default=8.0, help="give up on what has not answered by then (8)")
+    given = parser.parse_args(arguments)
+    command = given.command
     _say_at_once()
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
+        if command == "doctor":
+            from content_orchestration.local.doctor.command import run
+
+            return run(as_json=given.json, seconds=given.seconds)
         settings = get_settings()
         return {"up": _up, "demo": _demo, "down": _down, "status": _status, "clean": _clean, "env": _env}[command](
             settings, started
@@ -56,7 +63,7 @@ def _up(settings: Settings, started: float) -> int:
     ui = DagsterUI(settings)
     ui.require_port()
     with _stack(settings):
-        passed = _run(settings, started)
+        passed = _run(settings, started, examine=True)
         seconds = ui.start()
         print(f"\nDagster UI: {ui.url} (answered after {seconds:.0f} s). Ctrl-C stops it and the servers started here.")
         try:
@@ -73,6 +80,17 @@ def _up(settings: Settings, started: float) -> int:
     )
 
 
+def _examine(settings: Settings) -> None:
+    """Print what the doctor finds amiss. Raises `LocalStackError` where the main job could only fail."""
+    from content_orchestration.local.doctor.command import before_the_main_job
+
+    found = before_the_main_job(settings)
+    for line in found.as_lines():
+        print(line)
+    if any(finding.stops for finding in found.findings):
+        raise LocalStackError("The main job could only fail; what is wrong is named above.", "mend it, then run again.")
+
+
 def _demo(settings: Settings, started: float) -> int:
     from content_orchestration.local.summary import write_demo_report
 
@@ -85,7 +103,7 @@ def _demo(settings: Settings, started: float) -> int:
     return 0
 
 
-def _run(settings: Settings, started: float) -> bool:
+def _run(settings: Settings, started: float, *, examine: bool = False) -> bool:
     """Prepare the data, run the main job, print what is where. True if every asset and check passed."""
     # Dagster takes a second to import; a command that only stops servers does not need it.
     import dagster as dg
@@ -97,6 +115,8 @@ def _run(settings: Settings, started: float) -> bool:
 
     apply(dagster_environment(settings))
     print(prepare(settings))
+    if examine:
+        _examine(settings)
     print("main job: schema, migration, usage, replication, checks")
     with dg.DagsterInstance.get() as instance:
         with PostgresClient(settings.database_url) as database:
@@ -114,18 +134,24 @@ def _run(settings: Settings, started: float) -> bool:
 
 
 def _down(settings: Settings, started: float) -> int:
+    from content_orchestration.local.stack import stop_all
+
     stopped = stop_all(settings)
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
 
 def _status(settings: Settings, started: float) -> int:
+    from content_orchestration.local.stack import LocalStack
+
     for server in LocalStack(settings).status():
         print(f"{server.name:<9} {server.state:<13} {server.url}" + (f" (pid {server.pid})" if server.pid else ""))
     return 0
 
 
 def _clean(settings: Settings, started: float) -> int:
+    from content_orchestration.local.stack import stop_all
+
     stop_all(settings)
     folder = settings.local_state_dir
     if folder.exists():
@@ -143,6 +169,8 @@ def _env(settings: Settings, started: float) -> int:
 @contextmanager
 def _stack(settings: Settings) -> Iterator[None]:
     """The servers, running; at the end those that were started here are stopped."""
+    from content_orchestration.local.stack import LocalStack
+
     stack = LocalStack(settings)
     try:
         for line in stack.start().as_lines():

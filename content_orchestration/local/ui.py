@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from content_orchestration.local import ports
 from content_orchestration.local.errors import LocalStackError
@@ -19,8 +20,17 @@ _STOP_SECONDS = 20.0
 class DagsterUI:
     """`dagster dev` on the loopback address. It has a session of its own, so that Ctrl-C reaches us first."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workspace: Path = PROJECT_ROOT / "workspace.yaml",
+        patience: float = _START_SECONDS,
+    ) -> None:
+        """`patience`: seconds that it may take until it answers."""
         self._settings = settings
+        self._patience = patience
+        self._workspace = workspace
         self._log = settings.local_state_dir / "logs" / "dagster.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -48,7 +58,7 @@ class DagsterUI:
                 cwd=PROJECT_ROOT,
                 start_new_session=True,
             )
-        while time.monotonic() - started < _START_SECONDS:
+        while time.monotonic() - started < self._patience:
             if self._process.poll() is not None:
                 break
             if http_status(self._settings.dagster_ui_port, "/server_info") == 200:
@@ -83,5 +93,5 @@ class DagsterUI:
         port = str(self._settings.dagster_ui_port)
         return [
             sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", port,
-            "--workspace", str(PROJECT_ROOT / "workspace.yaml"), "--log-level", "warning",
+            "--workspace", str(self._workspace), "--log-level", "warning",
         ]  # fmt: skip

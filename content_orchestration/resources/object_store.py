@@ -67,12 +67,18 @@ class TenantStores:
         """Where the tenant drops files."""
         return self._folder(f"{self._prefix}{tenant_id}", "inbox", f"inbox/{tenant_id}", checked_drop)
 
+    def doctor(self, tenant_id: UUID) -> MediaStore:
+        """Where the doctor tries it: in the tenant's bucket, or beside the tenants' files. No job looks there."""
+        return self._folder(f"{self._prefix}{tenant_id}", "doctor", "doctor", checked_key)
+
     def _folder(self, bucket: str, within: str, shared: str, check: Callable[[str], str]) -> MediaStore:
         if self._scheme == "file":
             return LocalFolder(Path("/") / self._path / shared, check=check)
         name, prefix = (self._bucket, shared) if self._bucket else (bucket, within)
         prefix = f"{self._path}/{prefix}" if self._path else prefix
-        return ObjectFolder(self._open(name, prefix), f"{self._scheme}://{name}/{prefix}", check=check)
+        return ObjectFolder(
+            self._open(name, prefix), f"{self._scheme}://{name}/{prefix}", check=check, secrets=self._keys
+        )
 
     def _open(self, bucket: str, prefix: str) -> "S3Store | GCSStore | AzureStore":
         from obstore.store import AzureStore, GCSStore, S3Store
@@ -96,7 +102,7 @@ class TenantStores:
         return GCSStore(bucket, config=google, **shared)
 
 
-def stores_of(settings: Settings) -> TenantStores:
+def stores_of(settings: Settings, *, retry_seconds: float = _RETRY_SECONDS) -> TenantStores:
     """The stores that the settings name; without `STORAGE_URL` the folder `media` in `LOCAL_STATE_DIR`."""
     return TenantStores(
         settings.storage_url or (settings.local_state_dir / "media").as_uri(),
@@ -105,6 +111,7 @@ def stores_of(settings: Settings) -> TenantStores:
         region=settings.storage_region,
         access_key=settings.storage_access_key_id.get_secret_value(),
         secret_key=settings.storage_secret_access_key.get_secret_value(),
+        retry_seconds=retry_seconds,
     )
 
 

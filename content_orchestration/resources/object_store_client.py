@@ -4,7 +4,7 @@ What is asked of a store is `core/media/model.py`; where each tenant's is, `obje
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -45,11 +45,14 @@ class ObjectFolder:
         *,
         check: Callable[[str], str] = checked_key,
         part_bytes: int = PART_BYTES,
+        secrets: Sequence[str] = (),
     ) -> None:
+        """`secrets` are struck out of what the store says: S3 repeats the key that it refuses."""
         self._store = store
         self._location = location
         self._check = check
         self._part_bytes = part_bytes
+        self._secrets = tuple(secret for secret in secrets if secret)
 
     @property
     def location(self) -> str:
@@ -132,27 +135,32 @@ class ObjectFolder:
     @contextmanager
     def _explained(self, verb: str, what: str) -> Iterator[None]:
         where = f"{verb} {what} in {self._location}"
+        # obstore's own error quotes the whole answer, so it is never the cause of ours: Dagster stores causes.
         try:
             yield
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error) or verb in ("put", "list"):
-                raise self._no_bucket(where, error) from error
-            raise MissingObject(f"cannot {where}: nothing is stored under this key") from error
+                raise self._no_bucket(where, error) from None
+            raise MissingObject(f"cannot {where}: nothing is stored under this key") from None
         except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
             raise Permanent(
-                f"cannot {where}: the credentials of STORAGE_ACCESS_KEY_ID may not. {shown(error)}"
-            ) from error
+                f"cannot {where}: the credentials of STORAGE_ACCESS_KEY_ID may not. {self._shown(error)}"
+            ) from None
         except exceptions.InvalidPathError as error:
-            raise Permanent(f"cannot {where}: the store takes no such key. {shown(error)}") from error
+            raise Permanent(f"cannot {where}: the store takes no such key. {self._shown(error)}") from None
         except exceptions.BaseError as error:
             if "NoSuchBucket" in str(error):
-                raise self._no_bucket(where, error) from error
+                raise self._no_bucket(where, error) from None
             if _REFUSED.search(str(error)):
-                raise Permanent(f"cannot {where}: the store refuses. {shown(error)}") from error
-            raise Transient(f"cannot {where}: {shown(error)}") from error
+                raise Permanent(f"cannot {where}: the store refuses. {self._shown(error)}") from None
+            raise Transient(f"cannot {where}: {self._shown(error)}") from None
 
     def _no_bucket(self, where: str, error: Exception) -> Permanent:
-        return Permanent(f"cannot {where}: no such bucket. Create it, private, or correct STORAGE_URL. {shown(error)}")
+        said = self._shown(error)
+        return Permanent(f"cannot {where}: no such bucket. Create it, private, or correct STORAGE_URL. {said}")
+
+    def _shown(self, error: Exception) -> str:
+        return shown(error, self._secrets)
 
 
 def info_of(found: "ObjectMeta") -> ObjectInfo:
@@ -181,7 +189,9 @@ def checked_lifetime(seconds: int) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def shown(error: Exception) -> str:
-    """The first line of an obstore error without the query of an address, which may carry a signature."""
+def shown(error: Exception, secrets: Sequence[str] = ()) -> str:
+    """The first line of an obstore error without secrets and the query of an address, which may carry a signature."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
+    for secret in secrets:
+        line = line.replace(secret, "***")
     return " ".join(word.partition("?")[0] for word in line.split())[:_SHOWN]

@@ -1,2 +1,3 @@
--- Room for the revision's statements, filled by its owner in this same change.
-SELECT 1;
+-- Removes alerts, probes of the tiers and counted refusals.
+DROP FUNCTION quota_count_rejections(uuid[], uuid[], text[], bigint[]);
+DROP TABLE health_samples, quota_rejections, platform_alerts;

@@ -1,2 +1,2 @@
--- Room for the revision's statements, filled by its owner in this same change.
-SELECT 1;
+-- Forgets sizes, maintenance and backups. The dumps themselves stay in their store, each with its manifest beside it.
+DROP TABLE table_sizes, maintenance_actions, database_backups;

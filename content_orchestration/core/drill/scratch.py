@@ -14,7 +14,7 @@ from psycopg import Connection
 from content_orchestration.core.database import Database, Row
 from content_orchestration.core.documents import DocumentStore
 from content_orchestration.core.errors import Permanent
-from content_orchestration.core.replication.tables import ENTITIES, TABLES, Column, TableSpec, view_name
+from content_orchestration.core.replication.tables import REPLICATED, TABLES, Column, TableSpec, view_name
 from content_orchestration.core.schema.documents import COLLECTIONS
 from content_orchestration.core.schema.platform import PLATFORM_COLUMNS
 from content_orchestration.core.schema.postgres import MigratableDatabase
@@ -98,7 +98,7 @@ def clear(scratch: Scratch) -> bool:
     collections = scratch.store.collections()
     tables = scratch.warehouse.table_names()
     _require_marked("ZeroDB project", "DRILL_ZERODB_PROJECT_ID", collections, COLLECTIONS)
-    known = [*(spec.name for spec in TABLES), *(view_name(entity.table.name) for entity in ENTITIES)]
+    known = [*(spec.name for spec in TABLES), *(view_name(entity.table.name) for entity in REPLICATED)]
     _require_marked("BigQuery dataset", "DRILL_BIGQUERY_DATASET", tables, known)
     with scratch.database.connection() as connection:
         held = _require_marked_database(connection, scratch.database.address)

@@ -17,6 +17,7 @@ from content_orchestration.core.quota.at_once import at_once, one
 from content_orchestration.core.quota.outcomes import decision_of, refuse
 from content_orchestration.core.quota.plans import PLANS, Plan, limits_document
 from content_orchestration.core.quota.reading import Usage, UsagePoint, read_history, read_usage
+from content_orchestration.core.quota.rejections import rejections_of
 from content_orchestration.core.quota.reservation import (
     DEFAULT_TTL,
     GENERATION,
@@ -42,6 +43,7 @@ class QuotaLedger:
         self._database = database
         self._table = plans
         self._plans = limits_document(plans)
+        self._rejections = rejections_of(database)
 
     def reserve(
         self,
@@ -67,6 +69,9 @@ class QuotaLedger:
         row = self._at_once("quota/reserve", values)
         if row["outcome"] == "exceeded" and reap(self._database, values["tenant_id"]).reservations:
             row = self._at_once("quota/reserve", values)
+        if row["outcome"] == "exceeded":
+            self._rejections.note(row["scope"], tenant=values["tenant_id"])
+            self._rejections.write_when_due(self._database)
         return _reservation(values, row)
 
     def reserve_in(
@@ -83,7 +88,11 @@ class QuotaLedger:
     ) -> Reservation:
         """As `reserve`, in the caller's transaction, which stays usable after a refusal. Nothing is reaped."""
         values = self._request(tenant, brand, Amounts(bytes, items, media_bytes), reason, ttl, key)
-        return _reservation(values, one(connection, "quota/reserve", values))
+        row = one(connection, "quota/reserve", values)
+        if row["outcome"] == "exceeded":
+            # Written with the next call: a caller that holds a connection may not need a second one.
+            self._rejections.note(row["scope"], tenant=values["tenant_id"])
+        return _reservation(values, row)
 
     def settle(
         self,
@@ -220,6 +229,8 @@ class QuotaLedger:
             if connection is None
             else one(connection, "quota/settle", values)
         )  # fmt: skip
+        if row["outcome"] == "exceeded":
+            self._rejections.note(row["scope"], reservation=values["reservation_id"])
         if row["outcome"] not in ("settled", "replayed"):
             raise refuse(row, f"reservation {values['reservation_id']}", requested=row["excess"])
         replayed = row["outcome"] == "replayed"
@@ -228,6 +239,8 @@ class QuotaLedger:
         )
 
     def _at_once(self, name: str, values: Mapping[str, Any]) -> Row:
+        # What was refused inside of other transactions; without any it costs nothing.
+        self._rejections.write_when_due(self._database)
         with at_once(self._database) as connection:
             return one(connection, name, values)
 

@@ -74,9 +74,9 @@ def message_of(notice: Notice) -> Message:
     left = None if limit is None else max(0, limit - notice.used_bytes)
     over = 0 if limit is None else max(0, notice.used_bytes - limit)
     percent = 100 * notice.used_bytes / limit if limit else None
-    whose = _plain(notice.tenant)
+    whose = plain(notice.tenant)
     if notice.brand_id is not None:
-        whose += f", brand {_plain(notice.brand or notice.brand_id)}"
+        whose += f", brand {plain(notice.brand or notice.brand_id)}"
     subject = f"{whose}: {notice.level} % of the storage is used"
     lines = [
         f"{whose} has used {size(notice.used_bytes)} of {'no limit' if limit is None else size(limit)}"
@@ -122,6 +122,6 @@ def size(count: int) -> str:
     return "1 byte" if count == 1 else f"{count:,} bytes"
 
 
-def _plain(name: str) -> str:
-    """A tenant chooses its name: no line break reaches a mail header, no mark-up or mention reaches a chat."""
+def plain(name: str) -> str:
+    """A name that others chose: no line break reaches a mail header, no mark-up or mention reaches a chat."""
     return " ".join("".join(" " if char in "<>" or not char.isprintable() else char for char in name).split())[:200]

@@ -1,0 +1,2 @@
+-- Which of these roles the server has.
+SELECT rolname AS name FROM pg_roles WHERE rolname = ANY (%(names)s)

@@ -1,0 +1,2 @@
+-- Does PostgreSQL answer a statement?
+SELECT 1 AS answered

@@ -1,4 +1,0 @@
--- Renews the lease before a send. No row: the lease ran out and another deliverer has the notice, so nothing may be sent.
-UPDATE quota_notices SET claimed_until = clock_timestamp() + %(lease_seconds)s * interval '1 second'
-WHERE id = %(id)s AND claim_token = %(claim_token)s AND claimed_until > clock_timestamp()
-RETURNING id
