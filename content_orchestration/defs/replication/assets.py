@@ -10,12 +10,21 @@ from content_orchestration.core.replication.backfill import Snapshotter
 from content_orchestration.core.replication.engine import Replicator
 from content_orchestration.core.replication.status import backlog, horizon, lag_chart, recent_windows
 from content_orchestration.core.replication.status import replication_status as read_status
-from content_orchestration.core.replication.tables import ENTITIES, SYNC_LOG, TableSpec
+from content_orchestration.core.replication.tables import CLEANUP_AUDIT, REPLICATED, SYNC_LOG, TableSpec
 from content_orchestration.core.schema.postgres import columns_of
 from content_orchestration.defs.migration.assets import campaign_assets_migrated, content_items_migrated
 from content_orchestration.defs.schema.assets import bigquery_dr_tables
 from content_orchestration.failures import explained
-from content_orchestration.policies import KIND_BIGQUERY, KIND_POSTGRES, OWNERS, POOL_REPLICATION, RETRY, RPO, TENANTS
+from content_orchestration.policies import (
+    KIND_BIGQUERY,
+    KIND_POSTGRES,
+    OWNERS,
+    POOL_REPLICATION,
+    RETRY,
+    RPO,
+    TENANTS,
+    tenants_a_run,
+)
 from content_orchestration.presentation import table_metadata, values
 from content_orchestration.resources.bigquery import BigQueryDRResource, why_unavailable
 from content_orchestration.resources.postgres import PostgresResource
@@ -26,11 +35,15 @@ if TYPE_CHECKING:
     from content_orchestration.resources.bigquery_client import BigQueryClient
 
 
+# What fills the content's tables. The audit is of cleanup, which runs behind all of them.
+_SOURCES = [campaign_assets_migrated, content_items_migrated, bigquery_dr_tables]
+
+
 def _spec(table: TableSpec) -> dg.AssetSpec:
     return dg.AssetSpec(
         table.name,
         group_name="replication",
-        deps=[campaign_assets_migrated, content_items_migrated, bigquery_dr_tables],
+        deps=[bigquery_dr_tables] if table is CLEANUP_AUDIT.table else _SOURCES,
         kinds={KIND_BIGQUERY},
         owners=OWNERS,
         description=table.description,
@@ -45,7 +58,7 @@ def _metadata(warehouse: "BigQueryClient", table: TableSpec) -> dict[str, Any]:
 
 @dg.multi_asset(
     name="replication_sync",
-    specs=[_spec(table) for table in (*(entity.table for entity in ENTITIES), SYNC_LOG)],
+    specs=[_spec(table) for table in (*(entity.table for entity in REPLICATED), SYNC_LOG)],
     pool=POOL_REPLICATION,
     retry_policy=RETRY,
 )
@@ -76,7 +89,7 @@ def replication_sync(
             "horizon_seconds": oldest.seconds,
             "lag": dg.MetadataValue.md(lag_chart(windows)),
         }
-        for table in (entity.table for entity in ENTITIES):
+        for table in (entity.table for entity in REPLICATED):
             loaded = {
                 "rows_loaded_here": report.rows[table.name],
                 "tombstones_here": report.tombstones[table.name],
@@ -111,7 +124,7 @@ class BackfillConfig(dg.Config):
 @dg.asset(
     group_name="backfill",
     partitions_def=TENANTS,
-    backfill_policy=dg.BackfillPolicy.single_run(),
+    backfill_policy=tenants_a_run(get_settings().backfill_tenants_per_run),
     deps=[SYNC_LOG.name],
     kinds={KIND_BIGQUERY},
     owners=OWNERS,
@@ -140,3 +153,5 @@ def content_dr_backfill(
             # Recorded as each tenant finishes, so that a crash keeps what was done; and once more on the run's event.
             context.log_event(dg.AssetMaterialization(context.asset_key, partition=report.tenant_id, metadata=metadata))
             context.add_asset_metadata(metadata, partition_key=report.tenant_id)
+        if snapshotter.audit_entries_sent:
+            context.log.info(f"{snapshotter.audit_entries_sent:,} entries of the cleanup audit go with the next sync")
