@@ -80,7 +80,7 @@ def test_the_demo_shows_what_is_in_each_tier_and_a_second_one_changes_nothing(cl
     assert report == {
         "tenants": 8, "content_items": 288, "media_files": 1525, "migrated": 288, "quarantined": 0, "replicated": 288,
     }  # fmt: skip
-    assert "26 of 26 checks passed" in output
+    assert "27 of 27 checks passed" in output
     assert "FAIL" not in output
     assert cli.running() == []
 

@@ -48,6 +48,7 @@ ASSETS = {
     "content_versions_dr": "local-project.{dataset}.content_versions_dr",
     "content_media_dr": "local-project.{dataset}.content_media_dr",
     "content_sync_log": "local-project.{dataset}.content_sync_log",
+    "cleanup_audit_dr": "local-project.{dataset}.cleanup_audit_dr",
 }
 OURS = ("content_storage_metadata", "content_versions", "media_assets", "migration_quarantine")
 CHECKS = {
@@ -73,6 +74,7 @@ CHECKS = {
     "content_storage_dr: no_transaction_touched_most_rows",
     "content_versions_dr: agrees_with_postgres",
     "content_media_dr: agrees_with_postgres",
+    "cleanup_audit_dr: agrees_with_postgres",
 }
 
 

@@ -31,7 +31,9 @@ from content_orchestration_tests.replication_fakes import sync
 from content_orchestration_tests.tiers import Tiers
 
 CANARY = "canary-5e21"
-LINEAGE_GROUPS = {"schema", "migration", "quota", "generation", "media", "replication", "platform"}
+LINEAGE_GROUPS = {
+    "schema", "migration", "quota", "generation", "media", "replication", "platform", "cleanup", "operations",
+}  # fmt: skip
 
 
 @pytest.fixture

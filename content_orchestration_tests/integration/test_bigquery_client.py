@@ -81,13 +81,13 @@ def test_dataset_and_table_are_created_once(warehouse: BigQueryClient, google: b
 
 def test_the_whole_warehouse_is_created_once(warehouse: BigQueryClient) -> None:
     first = ensure_warehouse(warehouse)
-    views = ["content_versions_current", "content_media_current", "content_storage_current"]
+    views = ["content_versions_current", "content_media_current", "content_storage_current", "cleanup_audit_current"]
     assert list(first.created) == ["dataset", *(spec.name for spec in TABLES), *views]
     second = ensure_warehouse(warehouse)
     assert second.created == ()
     assert second.as_metadata()["created"] == "nothing: all there"
     assert second.rows == {spec.name: 0 for spec in TABLES}
-    for spec in TABLES[:3]:
+    for spec in TABLES[:4]:
         assert list(warehouse.query(f"SELECT * FROM `{warehouse.qualified(view_name(spec.name))}`")) == []
 
 

@@ -13,7 +13,7 @@ from content_orchestration_tests.tiers import Tiers
 FILES = sorted(path.stem for path in (sql_folder() / "validation").glob("*.sql"))
 QUIET = {
     "capture_is_off", "large_transactions", "pointers_without_version", "restores_unfinished", "tables_missing",
-    "usage_is_not_true", "version_gaps",
+    "orphans_now", "usage_is_not_true", "version_gaps",
 }  # fmt: skip
 HASH = "a" * 64
 RESTORE = (
@@ -23,6 +23,15 @@ RESTORE = (
 DRILL = (
     "INSERT INTO restore_drills (scenario, run_id, verified, started_at) "
     "VALUES ('bad_update', 'r', {}, now() - interval '{} day')"
+)
+RENDER = "11111111-1111-1111-1111-111111111111"
+RENDERED = (
+    "INSERT INTO render_jobs (id, status, output_url, created_at, updated_at) "
+    f"VALUES ('{RENDER}', 'completed', 'renders/a.mp4', now() - interval '2 hours', now() - interval '2 hours')"
+)
+SAVED = (
+    "INSERT INTO user_assets (id, asset_type, metadata, file_size, created_at) "
+    f"VALUES (gen_random_uuid(), 'generated_saved', '{{\"render_job_id\": \"{RENDER}\"}}', 5, now())"
 )
 # What makes each statement say something, and a column of the row that it then gives.
 TROUBLE: dict[str, tuple[list[str], str, Any]] = {
@@ -36,6 +45,10 @@ TROUBLE: dict[str, tuple[list[str], str, Any]] = {
     "tables_missing": (["DROP TABLE media_assets"], "missing_table", "media_assets"),
     "usage_is_not_true": (["UPDATE content_quota_usage SET used_bytes = 7"], "counted_bytes", 7),
     "version_gaps": (["UPDATE content_storage_metadata SET version = 5 WHERE version = 1"], "points_to", 5),
+    "orphans_now": ([RENDERED], "known", "waiting"),
+    "saved_assets": ([RENDERED, SAVED, "DELETE FROM render_jobs"], "renders_missing", 1),
+    "recent_renders": ([RENDERED], "not_saved", 1),
+    "storage_by_type": ([SAVED], "type", "generated_saved"),
     "replication_is_behind": (["UPDATE replication_cursor SET system_identifier = 'other'"], "cluster_matches", False),
     "rows_by_tenant": (["DELETE FROM media_assets"], "media", 0),
     "drills_latest": ([DRILL.format("true", 2), DRILL.format("false", 1)], "verified", False),

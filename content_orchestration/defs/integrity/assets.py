@@ -10,7 +10,7 @@ from content_orchestration.core.integrity.findings import SAMPLES
 from content_orchestration.core.integrity.report import IntegrityReport, Scope
 from content_orchestration.core.integrity.report_store import recent_reports
 from content_orchestration.core.integrity.survey import take_report
-from content_orchestration.core.replication.tables import ENTITIES
+from content_orchestration.core.replication.tables import REPLICATED
 from content_orchestration.core.schema.postgres import columns_of
 from content_orchestration.defs.integrity.shown import report_check, report_metadata
 from content_orchestration.defs.integrity.sides import limits, sides_of, unknown_where_lost
@@ -34,7 +34,7 @@ from content_orchestration.settings import get_settings
 CHECK = "copies_agree"
 _TABLE = "integrity_differences"
 _KINDS = {KIND_POSTGRES, KIND_ZERODB, KIND_BIGQUERY}
-_DEPS = [entity.table.name for entity in ENTITIES]
+_DEPS = [entity.table.name for entity in REPLICATED]
 
 
 def _metadata(report: IntegrityReport, postgres: PostgresResource, run_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import dagster as dg
 
 from content_orchestration.core.errors import Permanent, Transient
 from content_orchestration.core.integrity.survey import check_table
-from content_orchestration.core.replication.tables import ENTITIES, Entity
+from content_orchestration.core.replication.tables import REPLICATED, Entity
 from content_orchestration.defs.integrity.shown import report_check
 from content_orchestration.defs.integrity.sides import limits, sides_of
 from content_orchestration.failures import unknown
@@ -37,4 +37,6 @@ def _agrees(entity: Entity) -> dg.AssetChecksDefinition:
     return agrees
 
 
-content_versions_agrees, content_media_agrees, content_storage_agrees = (_agrees(entity) for entity in ENTITIES)
+content_versions_agrees, content_media_agrees, content_storage_agrees, cleanup_audit_agrees = (
+    _agrees(entity) for entity in REPLICATED
+)
