@@ -1,6 +1,7 @@
 """The queue: submit, claim, a worker's fenced writes, cancel, reap, close the books. No provider and no Dagster.
 
-Every transition is one statement in one round trip: revision 0008 has the functions, and the order of their locks.
+Every transition is one statement in one round trip: revisions 0008 and 0016 have the functions, and 0008 the order of
+their locks.
 """
 
 from collections.abc import Iterable, Sequence
