@@ -60,16 +60,20 @@ class LlmProvider:
     def generate(self, request: GenerationRequest, *, timeout: float, stop: Event | None = None) -> Reply:
         """One call, ended after `timeout` seconds however slowly the answer drips.
 
-        A second one follows only where the key was refused and another has taken its place: a rotation fails no call.
-        Raises `ProviderFailure` and `Stopped`, without a library's error behind them.
+        Another follows only where the key was refused and one that was not tried has taken its place: a rotation fails
+        no call, nor do two of them in the time of one. Raises `ProviderFailure` and `Stopped`, without a library's
+        error behind them.
         """
         began = time.monotonic()
         key = self._key(False)
         reply = self._once(request, key, timeout, stop)
-        if isinstance(reply, KeyNotAccepted):
-            fresh = self._key(True)
-            if (fresh.version, fresh.own) != (key.version, key.own):
-                reply = self._once(request, fresh, max(0.0, timeout - (time.monotonic() - began)), stop)
+        tried = {(key.version, key.own)}
+        while isinstance(reply, KeyNotAccepted):
+            key = self._key(True)
+            if (key.version, key.own) in tried:
+                break
+            tried.add((key.version, key.own))
+            reply = self._once(request, key, max(0.0, timeout - (time.monotonic() - began)), stop)
         if isinstance(reply, Reply):
             return reply
         # Raised here and not where the library's error was caught: that one holds the request and stays behind.

@@ -96,6 +96,7 @@ class Workers:
             cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.alive: list[int] = []
+        self.names: dict[int, str] = {}
 
     def fork(self, count: int) -> list[int]:
         assert self._process.stdin
@@ -105,6 +106,8 @@ class Workers:
         made = [int(pid) for pid in self._process.stdout.readline().split()]
         assert len(made) == count
         self.alive += made
+        # As the process counts them.
+        self.names |= {pid: f"worker-{number}" for number, pid in enumerate(made, len(self.names))}
         return made
 
     def send(self, pid: int, number: signal.Signals) -> None:
@@ -151,6 +154,17 @@ def look(database: PostgresClient, query: str) -> list[dict[str, Any]]:
             time.sleep(0.05)
 
 
+def at_work(database: PostgresClient, workers: Workers, running: list[int]) -> list[int]:
+    """Those of the running that hold an item: only their death leaves one behind. All of them where none does."""
+    for _ in range(100):
+        rows = look(database, "SELECT DISTINCT worker FROM generation_jobs WHERE status = 'running'")
+        names = {row["worker"] for row in rows}
+        if found := [pid for pid in running if workers.names[pid] in names]:
+            return found
+        time.sleep(0.02)
+    return running
+
+
 def until_done(database: PostgresClient, queue: GenerationQueue, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while look(database, "SELECT id FROM generation_jobs WHERE completed_at IS NULL LIMIT 1"):
@@ -183,7 +197,7 @@ def test_every_item_ends_exactly_once(database: PostgresClient, url: str, own_se
             if fault == "crash":
                 crash_server(own_server)
             elif fault == "kill":
-                workers.send(dice.choice(running), signal.SIGKILL)
+                workers.send(dice.choice(at_work(database, workers, running)), signal.SIGKILL)
                 workers.fork(1)
             elif len(running) > 2:
                 pid = dice.choice(running)

@@ -4,6 +4,7 @@
 """
 
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from content_orchestration_tests.generation_books import (
     TABLES,
     assert_generation_books,
     done,
+    expire_leases,
     finish_all,
     new_queue,
     submit,
@@ -32,7 +34,7 @@ from content_orchestration_tests.quota_books import add_tenant, database_of_its_
 
 SOAK = bool(os.environ.get("SOAK"))
 CLAIMERS = 64
-SAMPLES = 100_000 if SOAK else 3_000
+SAMPLES = 100_000 if SOAK else 1_000
 QUEUED_BEFORE = 100_000 if SOAK else 20_000
 
 
@@ -62,14 +64,16 @@ def queue(database: PostgresClient) -> GenerationQueue:
 
 FILL = (
     """INSERT INTO content_generation_jobs (id, tenant_id, job_type, content_type, target_count)
-       SELECT md5(%(tenant)s || n)::uuid, %(tenant)s::uuid, 'batch', 'post', %(items)s
-       FROM generate_series(1, %(batches)s) n""",
+       SELECT gen_random_uuid(), %(tenant)s::uuid, 'batch', 'post', %(items)s FROM generate_series(1, %(batches)s)""",
     """INSERT INTO generation_queues (id, tenant_id, batch_id, queued)
-       SELECT id, tenant_id, id, target_count FROM content_generation_jobs WHERE tenant_id = %(tenant)s::uuid""",
+       SELECT id, tenant_id, id, target_count FROM content_generation_jobs b
+       WHERE tenant_id = %(tenant)s::uuid AND NOT EXISTS (SELECT FROM generation_queues q WHERE q.id = b.id)""",
     """INSERT INTO generation_jobs (id, batch_id, queue_id, tenant_id)
        SELECT b.id || '.' || n, b.id, b.id, b.tenant_id
-       FROM content_generation_jobs b, generate_series(1, %(items)s) n WHERE b.tenant_id = %(tenant)s::uuid""",
-    """INSERT INTO generation_lanes (tenant_id) VALUES (%(tenant)s::uuid)""",
+       FROM content_generation_jobs b, generate_series(1, %(items)s) n
+       WHERE b.tenant_id = %(tenant)s::uuid AND NOT EXISTS (SELECT FROM generation_jobs j WHERE j.batch_id = b.id)""",
+    """INSERT INTO generation_lanes (tenant_id) VALUES (%(tenant)s::uuid)
+       ON CONFLICT (tenant_id) DO UPDATE SET open = true""",
 )
 
 
@@ -80,23 +84,57 @@ def fill(database: PostgresClient, tenant: UUID, batches: int, items: int) -> No
         run(database, statement, values)
 
 
+# In the server, each with a snapshot of its own: between 64 threads a client gets its turn too seldom.
+SAMPLE = """CREATE FUNCTION samples(
+    p_count integer, OUT seen integer, OUT most_running integer, OUT most_storing integer, OUT full_ones integer,
+    OUT many_storing integer)
+LANGUAGE plpgsql AS $$
+DECLARE
+    now_running integer;
+    now_storing integer;
+BEGIN
+    seen := 0; most_running := 0; most_storing := 0; full_ones := 0; many_storing := 0;
+    FOR number IN 1 .. p_count LOOP
+        SELECT max(b.running), max(b.storing) INTO now_running, now_storing
+        FROM (SELECT count(*) FILTER (WHERE status = 'running') AS running,
+                     count(*) FILTER (WHERE status = 'storing') AS storing
+              FROM generation_jobs WHERE status IN ('running', 'storing') GROUP BY batch_id) AS b;
+        seen := seen + (now_running IS NOT NULL)::integer;
+        most_running := greatest(most_running, now_running);
+        most_storing := greatest(most_storing, now_storing);
+        full_ones := full_ones + coalesce(now_running = 10, false)::integer;
+        many_storing := many_storing + coalesce(now_storing > 10, false)::integer;
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+END
+$$"""
+AT_ONCE = 250
+
+
 def test_ten_of_a_batch_and_never_more(queue: GenerationQueue, database: PostgresClient, url: str) -> None:
     """64 claimers on three batches, one of them asked for by name; the table itself is asked what runs."""
     tenants = [add_tenant(database, "enterprise") for _ in range(2)]
-    for tenant, batches in zip(tenants, (2, 1), strict=True):
-        fill(database, tenant, batches, 10_000 if SOAK else 4_000)
-    named = run(database, "SELECT id FROM generation_queues LIMIT 1")[0]["id"]
+    named: list[UUID] = []
+
+    def fill_up() -> None:
+        """More batches before the others run out, so that every sample sees work."""
+        if run(database, "SELECT coalesce(sum(queued), 0) AS queued FROM generation_queues")[0]["queued"] < 6_000:
+            for tenant, batches in zip(tenants, (2, 1), strict=True):
+                fill(database, tenant, batches, 5_000)
+            newest = run(database, "SELECT id FROM generation_queues WHERE open ORDER BY created_at DESC LIMIT 1")
+            named[:] = [newest[0]["id"]]
+
+    fill_up()
     # For the samples alone, of which thousands would read all that is queued.
     run(database, "CREATE INDEX samples ON generation_jobs (batch_id) WHERE status IN ('running', 'storing')")
-    over: list[tuple[int, int]] = []
-    full = many = 0
+    run(database, SAMPLE)
     ended = threading.Event()
 
     def claim(number: int) -> int:
         worked = 0
         storing: list[Claimed] = []
         while not ended.is_set():
-            claimed = queue.claim(1 + number % 10, f"w{number}", batch_id=named if number % 3 == 0 else None)
+            claimed = queue.claim(1 + number % 10, f"w{number}", batch_id=named[0] if number % 3 == 0 else None)
             worked += len(claimed)
             if number % 4 == 1:
                 storing += [item for item in claimed if queue.hold(item, "x")]
@@ -113,21 +151,27 @@ def test_ten_of_a_batch_and_never_more(queue: GenerationQueue, database: Postgre
 
     with ThreadPoolExecutor(CLAIMERS) as pool, psycopg.connect(url, autocommit=True) as connection:
         working = [pool.submit(claim, number) for number in range(CLAIMERS)]
+        seen, running, storing, full, many = 0, 0, 0, 0, 0
         try:
-            for _ in range(SAMPLES):
-                rows = connection.execute(
-                    "SELECT count(*) FILTER (WHERE status = 'running'), count(*) FILTER (WHERE status = 'storing') "
-                    "FROM generation_jobs WHERE status IN ('running', 'storing') GROUP BY batch_id"
-                ).fetchall()
-                over += [row for row in rows if row[0] > 10 or row[1] > 59]
-                full += any(row[0] == 10 for row in rows)
-                many += any(row[1] > 10 for row in rows)
+            for number in range(SAMPLES // AT_ONCE):
+                fill_up()
+                # What autovacuum would do, which is off here: the index of the samples fills with dead entries.
+                connection.execute("VACUUM generation_jobs, generation_queues")
+                found = connection.execute("SELECT * FROM samples(%s)", [AT_ONCE]).fetchone()
+                assert found is not None
+                seen, full, many = seen + found[0], full + found[3], many + found[4]
+                running, storing = max(running, found[1]), max(storing, found[2])
+                if number % 40 == 0:
+                    print(f"{number * AT_ONCE} samples, at most {running} run and {storing} are stored")  # noqa: T201
         finally:
             ended.set()
         worked = sum(one.result(60) for one in working)
     run(database, "DROP INDEX samples")
-    print(f"{worked} claims; of {SAMPLES} samples full: {full}, more than ten storing: {many}")  # noqa: T201
-    assert over == []
+    run(database, "DROP FUNCTION samples")
+    print(f"{worked} claims; of {SAMPLES} samples {seen} saw work, full: {full}, ten storing: {many}")  # noqa: T201
+    assert running == 10
+    assert storing <= 59
+    assert seen == SAMPLES
     assert full > SAMPLES / 20, "the cap was hardly ever met: the run proves nothing"
     assert many > SAMPLES / 20, "hardly ever were more than ten storing: the run proves nothing"
 
@@ -159,7 +203,7 @@ def test_a_tenant_with_one_job_does_not_wait_behind_a_tenant_with_many(
                 assert begun.wait(30)
                 waited = at[0] - submitted
                 print(f"started {waited * 1000:.0f} ms after submit began, behind {QUEUED_BEFORE}")  # noqa: T201
-                assert waited < 5, "1 s on an idle machine"
+                assert waited < (1 if SOAK else 5), "1 s where nothing else runs"
         finally:
             ended.set()
         for each in working:
@@ -240,6 +284,50 @@ def test_transitions_at_once_never_wait_for_each_other_in_a_circle(
         assert queue.finish_batch(one_batch.batch_id) is not None
 
 
+def test_whoever_takes_several_queues_takes_them_in_the_order_of_their_ids(
+    queue: GenerationQueue, database: PostgresClient
+) -> None:
+    """SKIP LOCKED waits at times, once in 150,000 claims. Here it always does, and a wrong order is soon a deadlock."""
+    tenants = [add_tenant(database, "enterprise") for _ in range(3)]
+    for tenant in tenants:
+        fill(database, tenant, 3, 2_000)
+    names = ("generation_claim", "generation_reap")
+    before = [run(database, f"SELECT pg_get_functiondef('{name}'::regproc) AS text")[0]["text"] for name in names]
+    ended = threading.Event()
+
+    def work(number: int) -> int:
+        dice, spans = random.Random(number), 0
+        for _ in range(40):
+            if ended.is_set():
+                break
+            # Odd counts leave the queues partly full, so that the next claim goes over several.
+            claimed = queue.claim(dice.choice([7, 13, 25]), f"w{number}")
+            spans += len({item.batch_id for item in claimed}) > 1
+            for item in claimed[: len(claimed) // 3]:
+                queue.release(item)
+            queue.renew(claimed[::-1])
+            if claimed:
+                expire_leases(database, claimed[-1].id)
+            queue.reap()
+            finish_all(queue, claimed[len(claimed) // 3 : -1])
+        return spans
+
+    try:
+        for text in before:
+            assert " SKIP LOCKED" in text
+            run(database, text.replace(" SKIP LOCKED", ""))
+        with ThreadPoolExecutor(8) as pool:
+            working = [pool.submit(work, number) for number in range(8)]
+            try:
+                spans = sum(one.result(60) for one in working)
+            finally:
+                ended.set()
+    finally:
+        for text in before:
+            run(database, text)
+    assert spans > 20, "hardly a claim went over several queues: the run proves nothing"
+
+
 def test_a_heartbeat_keeps_what_is_held_and_tells_what_is_lost(database: PostgresClient) -> None:
     queue = GenerationQueue(database, QuotaLedger(database), lease=timedelta(seconds=0.9))
     tenant = add_tenant(database, "enterprise")
@@ -281,9 +369,11 @@ def test_a_heartbeat_waits_an_outage_out_and_shows_what_is_wrong(database: Postg
             while beat.beats < 2:
                 assert time.monotonic() < until
                 time.sleep(0.02)
-            run(database, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'beaten'")
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'beaten'"
+            # Again and again: the next beat that comes through forgets the outage, which a busy machine could miss.
             while beat.unreachable is None:
                 assert time.monotonic() < until
+                run(database, end)
                 time.sleep(0.005)
             before = beat.beats
             while beat.beats < before + 2:

@@ -33,7 +33,7 @@ from content_orchestration_tests.quota_books import add_tenant, database_of_its_
 from content_orchestration_tests.quota_books import assert_books_add_up as assert_quota_books
 
 SOAK = bool(os.environ.get("SOAK"))
-RUNS, STEPS = (300, 120) if SOAK else (12, 50)
+RUNS, STEPS = (300, 120) if SOAK else (8, 50)
 HELD = ("running", "storing")
 OPEN = ("queued", *HELD)
 

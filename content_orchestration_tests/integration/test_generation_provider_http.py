@@ -288,6 +288,25 @@ def test_a_key_that_was_replaced_meanwhile_fails_no_call(server: LlmServer, engi
 
 
 @both
+def test_a_key_that_was_replaced_twice_while_a_call_waited_fails_no_call(
+    server: LlmServer, engine: LlmEngine, name: str
+) -> None:
+    """As often as the tenant changes it: each answer comes when the key that was sent is gone already."""
+    keys = iter([HeldKey(SecretStr(f"sk-{turn}"), turn, own=True) for turn in (1, 2, 3)])
+    one = LlmProvider(
+        name, MODELS[name], engine=engine, key=lambda _: next(keys), limiter=RateLimiter(name),
+        price=ModelPrice(name, MODELS[name], PRICE),
+    )  # fmt: skip
+    server.keys = {"sk-3"}
+    assert one.generate(REQUEST, timeout=60).usage == BILLED
+    assert server.sent_keys() == ["sk-1", "sk-2", "sk-3"]
+    keys = iter([HeldKey(SecretStr(f"sk-{turn}"), turn, own=True) for turn in (1, 2, 1)])
+    with pytest.raises(KeyNotAccepted):
+        one.generate(REQUEST, timeout=60)
+    assert server.sent_keys()[3:] == ["sk-1", "sk-2"], "no key is tried twice, whichever came between"
+
+
+@both
 def test_the_environment_adds_nothing_to_a_call(
     server: LlmServer, running: LlmServer, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

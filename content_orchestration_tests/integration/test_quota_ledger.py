@@ -1,6 +1,7 @@
 """The ledger on the real server: room in every scope or in none, keys, settling, releasing, requests that are none."""
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -271,6 +272,38 @@ def test_of_racing_requests_with_one_key_one_reserves(
         made = [future.result(30) for future in futures]
     assert len({reservation.id for reservation in made}) == 1
     assert sum(not reservation.replayed for reservation in made) == 1
+    assert counters(database, tenant) == (0, 700)
+
+
+def test_a_request_that_the_same_request_left_no_room_for_is_answered_and_not_refused(
+    database: PostgresClient, url: str, ledger: QuotaLedger, tenant: UUID
+) -> None:
+    """The second one has looked for the key in vain, and looks for room when the first one has taken it."""
+    (row,) = run(database, "SELECT pg_get_functiondef('quota_reserve'::regproc) AS text")
+    look = "-- A look without a lock"
+    assert look in row["text"]
+    gate = "IF current_setting('application_name') = 'second' THEN PERFORM pg_advisory_xact_lock(4711); END IF;\n"
+
+    def second() -> bool:
+        with database.connection() as connection:
+            connection.execute("SET LOCAL application_name = 'second'")
+            return ledger.reserve_in(connection, tenant, None, 700, 1, 0, "import", key="k").replayed
+
+    run(database, row["text"].replace(look, gate + look))
+    try:
+        # The gate opens when the holder's connection ends, also where something fails here.
+        with ThreadPoolExecutor(1) as pool:
+            with psycopg.connect(url) as holder:
+                holder.execute("SELECT pg_advisory_lock(4711)")
+                asked = pool.submit(second)
+                end = time.monotonic() + 30
+                while not run(database, "SELECT 1 AS there FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                    assert time.monotonic() < end, "it did not come to its second look"
+                    time.sleep(0.01)
+                assert not ledger.reserve(tenant, None, 700, 1, 0, "import", key="k").replayed
+            assert asked.result(30)
+    finally:
+        run(database, row["text"])
     assert counters(database, tenant) == (0, 700)
 
 

@@ -20,7 +20,7 @@ from content_orchestration_tests.quota_books import database_of_its_own, emptied
 from content_orchestration_tests.quota_machine import LedgerMachine
 
 SOAK = bool(os.environ.get("SOAK"))
-RUNS, STEPS, REQUESTS = (1_000, 60, 20_000) if SOAK else (40, 40, 600)
+RUNS, STEPS, REQUESTS = (1_000, 60, 20_000) if SOAK else (20, 40, 400)
 
 
 @pytest.fixture

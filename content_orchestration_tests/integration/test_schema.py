@@ -28,7 +28,7 @@ from content_orchestration.local.demo_load import load_demo
 from content_orchestration.local.platform_tables import PLATFORM_TABLES, create_platform_tables
 from content_orchestration.resources.postgres_client import PostgresClient
 
-REVISIONS = tuple(f"{number:04d}" for number in range(1, 17))
+REVISIONS = tuple(f"{number:04d}" for number in range(1, 19))
 NEWEST = REVISIONS[-1]
 # Everything that a role sees of a database: relations with columns, defaults, comments; constraints, indexes,
 # triggers, functions, views, types, sequences. Dropped columns leave a gap in attnum, so the order is by rank.

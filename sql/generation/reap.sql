@@ -1,2 +1,2 @@
--- Items whose lease has expired by the database's clock: revision 0016 has the function.
+-- Items whose lease has expired by the database's clock: revision 0017 has the function.
 SELECT retried, failed FROM generation_reap(%(most)s::integer)

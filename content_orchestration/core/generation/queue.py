@@ -1,6 +1,6 @@
 """The queue: submit, claim, a worker's fenced writes, cancel, reap, close the books. No provider and no Dagster.
 
-Every transition is one statement in one round trip: revisions 0008 and 0016 have the functions, and 0008 the order of
+Every transition is one statement in one round trip: revisions 0008, 0016 and 0017 have the functions, 0008 the order of
 their locks.
 """
 
@@ -157,6 +157,9 @@ class GenerationQueue:
         values = {"most": n, "worker": storable(worker, 200), "lease": self.lease, "queue_id": batch_id}
         with at_once(self._database) as connection:
             rows = connection.execute(statement("generation/claim"), values).fetchall()
+            if not rows and batch_id is None:
+                # Others may have been quicker in each queue that it looked at.
+                rows = connection.execute(statement("generation/claim"), values).fetchall()
         return [Claimed(**row) for row in rows]
 
     def progress(self, claimed: Claimed, phase: Phase, percentage: int, step: str) -> bool:
