@@ -27,11 +27,12 @@ def _found() -> list[dg.Definitions]:
     """What each module of `defs/` defines.
 
     `dg.load_from_defs_folder` finds the same, after it has imported every installed package that registers components
-    with Dagster (pandas and Google's clients among them): a second of each process that a run starts.
+    with Dagster, in each process that a run starts.
     """
     names = [module.name for module in pkgutil.walk_packages(folder.__path__, f"{folder.__name__}.")]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)
+        for category in (dg.PreviewWarning, dg.BetaWarning):
+            warnings.simplefilter("ignore", category)
         return [dg.load_definitions_from_module(importlib.import_module(name)) for name in names]
 
 

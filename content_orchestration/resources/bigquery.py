@@ -1,6 +1,6 @@
 """BigQuery's disaster-recovery dataset as a Dagster resource. Everything of Google's is imported on first use."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -52,15 +52,12 @@ class BigQueryDRResource(dg.ConfigurableResource["BigQueryClient"]):
             from google.auth.exceptions import DefaultCredentialsError
 
             from content_orchestration.resources.bigquery_client import BigQueryClient
-            from content_orchestration.resources.bigquery_gcp import BigQueryEndpointResource
+            from content_orchestration.resources.bigquery_gcp import google_client
 
             settings = get_settings()
-            google = BigQueryEndpointResource(
-                project=settings.bigquery_project, location=settings.bigquery_location, endpoint=settings.bigquery_url
-            )
             self._opened = ExitStack()
             try:
-                client = self._opened.enter_context(google.get_client())
+                client = self._opened.enter_context(closing(google_client(settings)))
             except DefaultCredentialsError as error:
                 raise Permanent(f"{NO_CREDENTIALS} ({error})") from error
             self._client = BigQueryClient(

@@ -288,6 +288,10 @@ class BigQueryClient:
                 f"extend table {spec.name}",
                 lambda: self._client.update_table(found, ["schema"], timeout=self._timeout, retry=_NO_RETRY),
             )
+            # The emulator changes what it tells of the table and not the table; for Google there is nothing to do then.
+            for field in added:
+                column = f"`{field.name}` {field.field_type}"
+                list(self.query(on_table("bigquery/add_column", self.qualified(spec.name)).replace("{column}", column)))
 
     def _call(self, what: str, action: Callable[[], T]) -> T:
         """Run an idempotent request with retries on `RETRYABLE`; `Conflict` passes through, as the caller's answer."""

@@ -3,7 +3,7 @@
 Importing this module costs nothing beyond Dagster; the clients load with the first use.
 """
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -69,7 +69,7 @@ class DrillResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
             from content_orchestration.core.drill.scratch import Scratch
             from content_orchestration.resources.bigquery import NO_CREDENTIALS
-            from content_orchestration.resources.bigquery_gcp import BigQueryEndpointResource
+            from content_orchestration.resources.bigquery_gcp import google_client
             from content_orchestration.resources.drill_clients import DrillBigQuery, DrillPostgres, DrillZeroDB
 
             settings = get_settings()
@@ -78,9 +78,6 @@ class DrillResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 raise Permanent(reason)
             targets = drill_targets(settings)
             require_apart(live_targets(settings), targets)
-            google = BigQueryEndpointResource(
-                project=settings.bigquery_project, location=settings.bigquery_location, endpoint=settings.bigquery_url
-            )
             opened = ExitStack()
             database = DrillPostgres(
                 targets.database_url,
@@ -98,7 +95,7 @@ class DrillResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             )
             opened.callback(store.close)
             try:
-                client = opened.enter_context(google.get_client())
+                client = opened.enter_context(closing(google_client(settings)))
             except DefaultCredentialsError as error:
                 raise Permanent(f"{NO_CREDENTIALS} ({error})") from error
             warehouse = DrillBigQuery(

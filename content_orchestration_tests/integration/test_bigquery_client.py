@@ -105,6 +105,11 @@ def test_a_new_column_is_added_and_old_rows_stay(things: BigQueryClient, google:
     assert [row["name"] for row in things.query(f"SELECT name FROM `{things.qualified('things')}`")] == ["old"]
     assert things.ensure_table(SPEC) is False
     assert things.schema_of("things")[-1] == ("later", "INT64")
+    file = ParquetFile(grown)
+    file.add([{"sync_id": 2, "sync_part": 0, "synced_at": SYNCED_AT, "name": "new", "later": 7}], 0)
+    things.load_parquet("things", file.close(), f"job-{uuid4()}")
+    rows = things.query(f"SELECT name, later FROM `{things.qualified('things')}` ORDER BY name")
+    assert [(row["name"], row["later"]) for row in rows] == [("new", 7), ("old", None)]
 
 
 def test_a_column_of_another_type_is_refused_and_named(things: BigQueryClient) -> None:

@@ -5,7 +5,7 @@ import random
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, cast
@@ -344,7 +344,7 @@ def _nobody_home(tiers: Tiers, what: str) -> Iterator[Tiers]:
     [port] = free_ports(1)
     if what == "postgres":
         with PostgresClient(f"postgresql://postgres@127.0.0.1:{port}/none") as database:
-            yield Tiers(**{**tiers.__dict__, "database": database})
+            yield replace(tiers, database=database)
         return
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
@@ -354,7 +354,7 @@ def _nobody_home(tiers: Tiers, what: str) -> Iterator[Tiers]:
     google = bigquery.Client(
         project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": f"http://127.0.0.1:{port}"}
     )
-    yield Tiers(**{**tiers.__dict__, "warehouse": BigQueryClient(google, "d", attempts=1, retry_seconds=2.0)})
+    yield replace(tiers, google=BigQueryClient(google, "d", attempts=1, retry_seconds=2.0), ready=True)
     google.close()
 
 

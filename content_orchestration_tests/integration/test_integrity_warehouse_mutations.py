@@ -174,7 +174,7 @@ def test_any_mutations_together_on_any_rows(tiers: Tiers) -> None:
     everything = list(world.targets)
 
     @hypothesis_settings(
-        max_examples=60 if SOAK else 4, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=60 if SOAK else 2, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     @given(
         chosen=st.lists(st.sampled_from(range(len(MUTATIONS))), min_size=1, max_size=6, unique=True), seed=st.integers()

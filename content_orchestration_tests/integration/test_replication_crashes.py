@@ -66,6 +66,10 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Servers that may be killed. PostgreSQL waits for the disk, as in production: a crash must not undo a commit."""
     running = LocalStack(scratch_settings(tmp_path_factory.mktemp("crash") / "state"), say=lambda line: None)
     running.start()
+    with connect(running.settings.local_postgres_port) as connection:
+        # Its transactions hold back a window for their moment, in whatever database they are.
+        connection.execute("ALTER SYSTEM SET autovacuum = off")
+        connection.execute("SELECT pg_reload_conf()")
     try:
         yield running
     finally:

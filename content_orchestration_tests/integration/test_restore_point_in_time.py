@@ -20,7 +20,7 @@ from content_orchestration_tests.restore_model import Found, restore, state
 from content_orchestration_tests.tiers import Tiers
 
 HISTORIES = 6 if os.environ.get("SOAK") else 1
-SYNCS, MOMENTS = 12, 10
+SYNCS, MOMENTS = (12, 10) if os.environ.get("SOAK") else (9, 6)
 
 
 def uuid_of(dice: random.Random) -> UUID:

@@ -15,7 +15,6 @@ from content_orchestration.core.errors import Permanent, Transient
 from content_orchestration.core.integrity.bodies import scan_bodies
 from content_orchestration.core.integrity.counts import compare_counts
 from content_orchestration.core.integrity.findings import Comparison
-from content_orchestration.core.integrity.warehouse_rows import compare_rows
 from content_orchestration.core.quota.usage import untrue_counters
 from content_orchestration.core.replication.tables import ENTITIES
 from content_orchestration.core.schema.documents import COLLECTIONS
@@ -90,6 +89,9 @@ def no_transaction_touched_most_rows(world: World) -> Finding | None:
 
 def copies_agree(world: World) -> Finding | None:
     """The checks after each sync and by the hour: BigQuery shows the rows that PostgreSQL holds, and every body."""
+    # It brings Arrow, which every process would load with the definitions.
+    from content_orchestration.core.integrity.warehouse_rows import compare_rows
+
     differing = []
     for entity in ENTITIES:
         counts = compare_counts(world.scratch.database, world.scratch.warehouse, entity)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from content_orchestration.core.database import Database
@@ -21,12 +21,13 @@ from content_orchestration.core.replication.extract import BodyReader
 from content_orchestration.core.replication.keys import reconcile_keys
 from content_orchestration.core.replication.load import Loader
 from content_orchestration.core.replication.payload import ParquetFile
-from content_orchestration.core.replication.snapshot_files import snapshot_files
-from content_orchestration.core.replication.snapshot_stream import Snapshot, exported_snapshot
 from content_orchestration.core.replication.tables import ENTITIES, Entity, view_name
 from content_orchestration.core.replication.window import Window, WindowLog
 from content_orchestration.core.sql import on_table, statement
 from content_orchestration.core.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from content_orchestration.core.replication.snapshot_stream import Snapshot
 
 FRESH_SNAPSHOT_CONFIRMATION = "begin a new history in this cluster"
 
@@ -91,6 +92,9 @@ class Snapshotter:
         A tenant that was cut off is done anew by the next run, under a new sync id: what it had loaded stays in the
         history as an older state of the same rows.
         """
+        # It brings Arrow, which every process would load with the definitions.
+        from content_orchestration.core.replication.snapshot_stream import exported_snapshot
+
         self._log.start()
         window = self._reserve()
         self.audit_entries_sent = send_missing(self._database, self._warehouse)
@@ -126,7 +130,7 @@ class Snapshotter:
             complete = agree if complete is None else complete & agree
         return complete or set()
 
-    def _tenant(self, tenant: str, window: Window, snapshot: Snapshot) -> TenantBackfill:
+    def _tenant(self, tenant: str, window: Window, snapshot: "Snapshot") -> TenantBackfill:
         report = TenantBackfill(tenant, window.sync_id)
         opened = {"sync_id": window.sync_id, "tenant_id": UUID(tenant), "run_id": self._run_id}
         with self._database.connection() as connection:
@@ -154,10 +158,12 @@ class Snapshotter:
         entity: Entity,
         tenant: str,
         window: Window,
-        snapshot: Snapshot,
+        snapshot: "Snapshot",
         bodies: BodyReader,
         report: TenantBackfill,
     ) -> None:
+        from content_orchestration.core.replication.snapshot_files import snapshot_files
+
         table = entity.table.name
         report.rows[table] = 0
         # The files hold a connection and threads, which must not wait for the garbage collector.

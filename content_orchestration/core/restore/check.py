@@ -7,13 +7,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-import pyarrow as pa
 
 from content_orchestration.core.identity import sha256_hex
 from content_orchestration.core.replication.tables import CONTENT_MEDIA, CONTENT_STORAGE, CONTENT_VERSIONS, Entity
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BODY = ("id", "tenant_id", "version", "zerodb_row_id", "body_sha256", "storage_size_bytes")
 # Columns that documents are made of; all of them are there since the first revision.
@@ -65,7 +67,7 @@ class CheckedRows:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def checked(table: pa.Table, entity: Entity, *, documents: bool) -> CheckedRows:
+def checked(table: "pa.Table", entity: Entity, *, documents: bool) -> CheckedRows:
     """Check every row of a chunk. With `documents` rows are taken apart, since documents are made of their values."""
     result = CheckedRows()
     names = ("entity_id", "tenant_id", "sync_id", "row_json", "row_sha256")

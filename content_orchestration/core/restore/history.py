@@ -6,15 +6,16 @@ what is read belongs to `check.py`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from content_orchestration.core.errors import Permanent
 from content_orchestration.core.replication.tables import CONTENT_MEDIA, Entity
 from content_orchestration.core.restore.request import RestoreRequest
 from content_orchestration.core.sql import on_table
 from content_orchestration.core.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROW_COLUMNS = ("entity_id", "tenant_id", "sync_id", "row_json", "row_sha256")
 
@@ -97,7 +98,7 @@ class History:
             chunks.append(_chunk(len(chunks), group))
         return chunks
 
-    def read(self, entity: Entity, chunk: Chunk) -> pa.Table:
+    def read(self, entity: Entity, chunk: Chunk) -> "pa.Table":
         """The rows of a chunk, by tenant and id. Raises `Permanent` when they are not as many as there were."""
         columns = [*_ROW_COLUMNS, "body"] if self._bodies(entity) else list(_ROW_COLUMNS)
         restriction = f"part >= {chunk.first_part} AND part <= {chunk.last_part}"

@@ -2,21 +2,22 @@
 
 import dagster as dg
 
+from content_orchestration.core.database import Database
 from content_orchestration.core.drill.detection import large_transactions, large_transactions_text
 from content_orchestration.core.errors import Transient
-from content_orchestration.core.replication.tables import CONTENT_STORAGE
 from content_orchestration.failures import unknown
-from content_orchestration.resources.postgres import PostgresResource
+
+NAME = "no_transaction_touched_most_rows"
+DESCRIPTION = (
+    "No transaction of the last day changed or deleted a tenth of a table (and at least 20 rows) at once. A warning: "
+    "it may have been meant. If it was not, its moment is what restore_from_bigquery is given as as_of."
+)
 
 
-@dg.asset_check(asset=CONTENT_STORAGE.table.name, name="no_transaction_touched_most_rows")
-def no_transaction_touched_most_rows(postgres: PostgresResource) -> dg.AssetCheckResult:
-    """No transaction of the last day changed or deleted a tenth of a table (and at least 20 rows) at once.
-
-    A warning: it may have been meant. If it was not, its moment is what `restore_from_bigquery` is given as `as_of`.
-    """
+def no_transaction_touched_most_rows(database: Database) -> dg.AssetCheckResult:
+    """Passed where nothing that large was done; else a warning with the transactions."""
     try:
-        found = large_transactions(postgres.client())
+        found = large_transactions(database)
     except Transient as error:
         return unknown(error)
     return dg.AssetCheckResult(
