@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from content_orchestration.core.cleanup.addresses import Location
 from content_orchestration.core.cleanup.context import OrphanContext
 from content_orchestration.core.media.model import MissingObject, ObjectInfo
 from content_orchestration.core.sql import sql_folder, statement
@@ -50,6 +49,19 @@ class Tables:
 
     def saved(self, job: UUID | None) -> bool:
         return job in self.assets.values()
+
+    def in_quarantine(self, job: UUID) -> bool:
+        return any(row["job"] == job and row["state"] in OPEN for row in self.quarantine.values())
+
+    def beside(self, job: UUID, file: UUID) -> list[UUID]:
+        """The other renders that name the same file."""
+        return [other for other, row in self.jobs.items() if other != job and row["file"] == file]
+
+    def needed_beside(self, job: UUID, file: UUID) -> bool:
+        return any(self.saved(other) or not self.follows(other) for other in self.beside(job, file))
+
+    def follows(self, job: UUID) -> bool:
+        return self.candidates.get(job, {}).get("state") == "orphan" or self.in_quarantine(job)
 
 
 class FakePostgres:
@@ -114,9 +126,9 @@ class FakePostgres:
     def both(self) -> list[Tables]:
         return [self.tables] if self.committed is None else [self.tables, self.committed]
 
-    def render(self, job: UUID) -> None:
+    def render(self, job: UUID, file: UUID) -> None:
         for each in self.both():
-            each.jobs[job] = {"id": job}
+            each.jobs[job] = {"id": job, "file": file}
             each.candidates[job] = {"state": "waiting", "since": 0}
 
     def save(self, asset: UUID, job: UUID) -> bool:
@@ -173,7 +185,8 @@ class FakePostgres:
     def _notes_take(self, most: int) -> Any:
         notes, self.tables.notes = self.tables.notes, []
         for job in set(notes) & set(self.tables.jobs):
-            self.tables.candidates[job] = {"state": "waiting", "since": 0}
+            if not self.tables.in_quarantine(job):
+                self.tables.candidates[job] = {"state": "waiting", "since": 0}
         return {"notes": len(notes)}
 
     def _orphan_state(self) -> Any:
@@ -197,7 +210,11 @@ class FakePostgres:
         ]
 
     def _orphan_pick(self, after: UUID, batch: int, **_: Any) -> Any:
-        rows = sorted(job for job, row in self.tables.candidates.items() if row["state"] == "orphan" and job > after)
+        rows = sorted(
+            job
+            for job, row in self.tables.candidates.items()
+            if row["state"] == "orphan" and job > after and not self.tables.in_quarantine(job)
+        )
         return [{"job_id": job, "since": None, "state": "orphan", "reason": None} for job in rows[:batch]]
 
     def _orphan_lock(self, ids: list[UUID]) -> Any:
@@ -205,13 +222,14 @@ class FakePostgres:
         return [{"id": job} for job in sorted(self.locked & set(ids))]
 
     def _orphan_verdicts(self, ids: list[UUID], cutoff: Any) -> Any:
+        files = {job: self.tables.jobs[job]["file"] if job in self.tables.jobs else None for job in ids}
         return [
             {
-                "job_id": job, "user_id": FIRST, "tenant_id": FIRST, "output_url": f"renders/{job}", "file_key": job,
-                "file_needed": False,
-                "verdict": "saved" if self.tables.saved(job) else "orphan" if job in self.tables.jobs else "gone",
+                "job_id": job, "user_id": FIRST, "tenant_id": FIRST, "output_url": f"renders/{file}", "file_key": file,
+                "file_needed": file is not None and self.tables.needed_beside(job, file),
+                "verdict": "saved" if self.tables.saved(job) else "orphan" if file else "gone",
             }
-            for job in ids
+            for job, file in files.items()
         ]  # fmt: skip
 
     def _candidates_drop(self, ids: list[UUID]) -> None:
@@ -234,6 +252,7 @@ class FakePostgres:
             "error": None,
             "row_gone": False,
         }
+        assert not self.tables.in_quarantine(row["job"]), "the index cleanup_quarantine_open refuses a second one"
         self.tables.quarantine[row["quarantine_id"]] = row
         return dict(row)
 
@@ -272,12 +291,26 @@ class FakePostgres:
             }
         return {"quarantined_at": None} if row else None
 
-    def _orphan_taken_by(self, **_: Any) -> None: ...
+    def _orphan_taken_by(self, quarantine_id: UUID, path: str, **_: Any) -> Any:
+        for key, row in self.tables.quarantine.items():
+            there = (
+                row["file_fate"] == "moved" and row["quarantine_key"] and row["state"] in ("quarantined", "restoring")
+            )
+            if key != quarantine_id and row["path"] == path and there:
+                return {"quarantine_key": row["quarantine_key"]}
+        return None
+
+    def _recallable(self) -> list[dict[str, Any]]:
+        rows = self.tables.quarantine.values()
+        return [
+            row
+            for row in rows
+            if row["state"] in OPEN and row["state"] != "restoring" and row["file_fate"] != "removing"
+        ]
 
     def _recall(self, jobs: set[UUID]) -> None:
-        for row in self.tables.quarantine.values():
-            open_ = row["state"] in ("moving", "quarantined", "deleting") and row["file_fate"] != "removing"
-            if row["job"] in jobs and open_ and self.tables.saved(row["job"]):
+        for row in self._recallable():
+            if row["job"] in jobs and self.tables.saved(row["job"]):
                 row["state"] = "restoring"
 
     def _recall_noted(self, most: int) -> None:
@@ -286,6 +319,10 @@ class FakePostgres:
 
     def _recall_needed(self, cutoff: Any) -> None:
         self._recall(set(self.tables.assets.values()))
+        for row in self._recallable():
+            beside = self.tables.beside(row["job"], row["file_key"])
+            if row["file_fate"] in ("moved", "waiting") and any(map(self.tables.saved, beside)):
+                row["state"] = "restoring"
 
     def _quarantine_restored(self, quarantine_id: UUID, file_fate: str) -> None:
         if row := self._moving(quarantine_id, "restoring"):
@@ -294,7 +331,7 @@ class FakePostgres:
     def _orphan_reinsert(self, ids: list[UUID]) -> None:
         for key in ids:
             if (row := self._moving(key, "restoring")) and row["row_gone"]:
-                self.tables.jobs.setdefault(row["job"], {"id": row["job"]})
+                self.tables.jobs.setdefault(row["job"], {"id": row["job"], "file": row["file_key"]})
 
     def _quarantine_recall(self, quarantine_id: UUID, reason: str) -> None:
         if row := self._moving(quarantine_id, "quarantined"):
@@ -335,16 +372,54 @@ class FakePostgres:
         if row := self._moving(quarantine_id, "deleting"):
             row |= {"state": "deleted", "file_fate": file_fate}
 
-    def _copy_needed(self, **_: Any) -> None: ...
+    def _copy_needed(self, quarantine_id: UUID, quarantine_key: str, **_: Any) -> Any:
+        for key, row in self.tables.quarantine.items():
+            wants = row["state"] in OPEN and not (row["state"] == "deleting" and row["file_fate"] == "removing")
+            if key != quarantine_id and row["quarantine_key"] == quarantine_key and wants:
+                return {"needed": 1}
+        return None
+
+    def _copy_awaited(self, ids: list[UUID]) -> Any:
+        rows = {key: self.tables.quarantine[key] for key in ids}
+        there = [row for row in self.tables.quarantine.values() if row["state"] in OPEN[1:]]
+        return [
+            {"quarantine_id": key}
+            for key, row in rows.items()
+            if row["file_fate"] == "moved"
+            and set(self.tables.beside(row["job"], row["file_key"]))
+            - {other["job"] for other in there if other["file_fate"] == "moved"}
+        ]
+
+    def _last_of_file(self, ids: list[UUID]) -> Any:
+        rows = {key: self.tables.quarantine[key] for key in ids}
+        kept = {key: row for key, row in rows.items() if row["file_fate"] == "shared"}
+        go = {row["job"] for row in kept.values()}
+        return [
+            {"quarantine_id": key}
+            for key, row in kept.items()
+            if all(other in go and other < row["job"] for other in self.tables.beside(row["job"], row["file_key"]))
+        ]
 
     def _copies_kept(self, **_: Any) -> Any:
         rows = [row for row in self.tables.quarantine.values() if row["state"] == "restored" and row["quarantine_key"]]
-        return [dict(row) | {"saved": self.tables.saved(row["job"])} for row in rows]
+        return [
+            dict(row)
+            | {
+                "saved": self.tables.saved(row["job"])
+                and not self.tables.in_quarantine(row["job"])
+                and not any(
+                    other["job"] == row["job"] and other["state"] == "deleted" and other["quarantine_key"]
+                    for other in self.tables.quarantine.values()
+                )
+            }
+            for row in rows
+        ]
 
     def _copy_dropped(self, quarantine_id: UUID) -> None:
         self.tables.quarantine[quarantine_id]["quarantine_key"] = None
 
     def _copy_again(self, quarantine_id: UUID) -> None:
+        assert not self.tables.in_quarantine(self.tables.quarantine[quarantine_id]["job"]), "one open row a render"
         self.tables.quarantine[quarantine_id] |= {"state": "restoring", "file_fate": "moved"}
 
 
@@ -431,17 +506,25 @@ class Machine:
         self.quiet = False
         self.deaths = 2
         self.late: set[UUID] = set()
-        self.renders = [self.render() for _ in range(3)]
+        self.file_of: dict[UUID, UUID] = {}
+        self.renders: list[UUID] = []
+        for _ in range(3):
+            self.render()
 
     def identity(self) -> UUID:
         self.number += 1
         return UUID(int=self.choose.getrandbits(100) << 20 | self.number)
 
-    def render(self) -> UUID:
+    def render(self) -> None:
+        """A render of a file of its own, or, one in four, of the file of one before it as long as that is in place."""
         job = self.identity()
-        self.bucket.files[str(job)] = job.bytes
-        self.database.render(job)
-        return job
+        file = self.file_of[self.choose.choice(self.renders)] if self.renders and self.choose.random() < 0.25 else job
+        if file == job or str(file) not in self.bucket.files:
+            file = job
+            self.bucket.files[str(job)] = job.bytes
+        self.file_of[job] = file
+        self.renders.append(job)
+        self.database.render(job, file)
 
     def people(self) -> None:
         if self.quiet:
@@ -458,7 +541,7 @@ class Machine:
         elif chance < 0.08 and assets:
             self.database.unsave(self.choose.choice(sorted(assets)))
         elif chance < 0.085 and len(self.renders) < 6:
-            self.renders.append(self.render())
+            self.render()
 
     def sweep(self, *steps: Callable[..., Any]) -> None:
         for step in steps:
@@ -466,6 +549,3 @@ class Machine:
                 step(self.context, run_id="m", **({} if step.__name__ == "bring_back" else {"dry_run": False}))
             except Killed:
                 self.database.dead = False
-
-    def location(self, job: UUID) -> Location:
-        return Location("renders", str(job))

@@ -86,7 +86,7 @@ class LocalFolder:
         return self.head(key) is not None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Every object below the folder `prefix`."""
+        """Every object below the folder `prefix`. A name that is no UTF-8 is told of with its bytes escaped."""
         top = self._folder / prefix
         if not top.is_dir():
             return
@@ -101,7 +101,7 @@ class LocalFolder:
                     with suppress(FileNotFoundError):
                         found = path.lstat()
                         if stat.S_ISREG(found.st_mode):
-                            yield _info(path.relative_to(self._folder).as_posix(), found)
+                            yield _info(_text_of(path.relative_to(self._folder)), found)
 
     def delete(self, key: str) -> None:
         """Remove the object, for good when this returns."""
@@ -166,6 +166,11 @@ def _linked(half: Path, target: Path) -> bool:
 def _info(key: str, found: os.stat_result) -> ObjectInfo:
     changed = datetime.fromtimestamp(found.st_mtime, UTC)
     return ObjectInfo(key, found.st_size, f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}", None, changed)
+
+
+def _text_of(path: Path) -> str:
+    """No database takes a name that is no text, and it is no key of ours either way."""
+    return os.fsencode(path.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _raise(error: OSError) -> None:

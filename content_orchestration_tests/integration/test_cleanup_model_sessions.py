@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +19,6 @@ import psycopg
 import pytest
 
 from content_orchestration.core.cleanup import deleting, moving, orphans, quarantine, returning
-from content_orchestration.core.cleanup.addresses import QUARANTINE_PREFIX
 from content_orchestration.core.cleanup.guards import accept_empty_references
 from content_orchestration.core.cleanup.model import OrphanRules
 from content_orchestration.resources.postgres_client import PostgresClient
@@ -41,6 +41,7 @@ class Scenario:
     """Some renders, and what the people did to them: assets by id, with the moment at which each save was written."""
 
     renders: list[UUID]
+    file_of: dict[UUID, str]
     saves: dict[UUID, tuple[UUID, datetime]] = field(default_factory=dict)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -107,8 +108,16 @@ def sweeper(world: RenderWorld, choose: random.Random, errors: list[BaseExceptio
                 return
 
 
-def put(s3: str, render: UUID) -> None:
-    s3_client(s3).put_object(Bucket=BUCKET, Key=f"t/{render}.mp4", Body=str(render).encode())
+def rendered(world: RenderWorld, s3: str, choose: random.Random) -> Scenario:
+    """Renders, of files of their own or, one in four, of the file of one before it."""
+    files: dict[UUID, str] = {}
+    for _ in range(RENDERS):
+        shared = choose.choice(list(files.values())) if files and choose.random() < 0.25 else None
+        path = shared or f"t/{uuid4()}.mp4"
+        files[world.render(file=False, path=path)] = path
+        if not shared:
+            s3_client(s3).put_object(Bucket=BUCKET, Key=path, Body=path.encode())
+    return Scenario(list(files), files)
 
 
 def stored(s3: str) -> dict[str, bytes]:
@@ -123,9 +132,9 @@ def grown_old(world: RenderWorld) -> None:
     world.run("UPDATE cleanup_quarantine SET ended_at = ended_at - interval '2 hours' WHERE state = 'restored'")
 
 
-def settled(world: RenderWorld) -> None:
-    """A sweep after the grace, with nobody about; its first half brings back what was saved."""
-    for _ in range(2):
+def settled(world: RenderWorld, sweeps: int) -> None:
+    """Sweeps after the grace, with nobody about; the first brings back what was saved."""
+    for _ in range(sweeps):
         grown_old(world)
         for step in (orphans.scan, orphans.quarantine, orphans.delete, orphans.delete):
             step(world.context, run_id="model", dry_run=False)
@@ -154,9 +163,7 @@ def test_saves_and_sweeps_in_real_sessions_lose_nothing_and_leave_nothing(
     for engine in ENGINES:
         monkeypatch.setattr(engine, "reach", reach)
     for number in range(COUNT):
-        scenario = Scenario([world.render(file=False) for _ in range(RENDERS)])
-        for render in scenario.renders:
-            put(s3, render)
+        scenario = rendered(world, s3, choose)
         errors: list[BaseException] = []
         deaths[0] = 3
         threads = [
@@ -171,21 +178,26 @@ def test_saves_and_sweeps_in_real_sessions_lose_nothing_and_leave_nothing(
             assert not thread.is_alive()
         assert not errors, (number, errors)
         deaths[0] = 0
-        settled(world)
-        files, rows = stored(s3), world.renders()
+        settled(world, 2)
         wanted = {render for render, _ in scenario.saves.values()}
+        shared = [path for path, count in Counter(scenario.file_of.values()).items() if count > 1]
+        alone = {render for render, path in scenario.file_of.items() if path not in shared}
+        assert not (alone - wanted) & world.renders(), (seed, number)
+        # One more ends what waited for another render of its file.
+        settled(world, 1)
+        files, rows = stored(s3), world.renders()
         for render, at in scenario.saves.values():
             if too_late(world, render, at):
                 late += 1
                 continue
             kept += 1
-            assert files.get(f"t/{render}.mp4") == str(render).encode(), (seed, number, render)
+            path = scenario.file_of[render]
+            assert files.get(path) == path.encode(), (seed, number, render)
             assert render in rows, (seed, number, render)
         for render in set(scenario.renders) - wanted:
             gone += 1
             assert render not in rows, (seed, number, render)
-            assert f"t/{render}.mp4" not in files, (seed, number, render)
-        assert [key for key in files if key.startswith(QUARANTINE_PREFIX)] == [], (seed, number)
+        assert set(files) <= {scenario.file_of[render] for render in wanted}, (seed, number)
         for asset in list(scenario.saves):
             world.unsave(asset)
     print(f"{kept} saves kept, {late} after the end of their render, {gone} orphans gone")  # noqa: T201

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from content_orchestration.core.cleanup import holds, orphans
+from content_orchestration.core.cleanup import deleting, holds, orphans
 from content_orchestration.core.cleanup.addresses import QUARANTINE_PREFIX
 from content_orchestration.core.cleanup.guards import NeverDelete, Refused
 from content_orchestration.core.cleanup.model import Cleaned, OrphanRules
@@ -169,6 +169,52 @@ def test_a_copy_that_was_lost_again_comes_back_again(world: RenderWorld) -> None
     orphans.delete(world.context, run_id=RUN, dry_run=False)
     orphans.bring_back(world.context, run_id="tick")
     assert (world.folder / f"t/{render}.mp4").read_bytes() == b"twice"
+
+
+def test_a_copy_of_an_earlier_return_brings_nothing_back_after_row_and_file_went(world: RenderWorld) -> None:
+    """Saved, unsaved, deleted in due course, and named again too late: a file of no row would stay."""
+    render = world.render()
+    into_quarantine(world)
+    asset = world.save(render)
+    orphans.bring_back(world.context, run_id="tick")
+    world.unsave(asset)
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    world.run("UPDATE render_candidates SET since = now() - interval '2 hours', look_at = now()")
+    for step in (orphans.scan, orphans.quarantine, orphans.delete):
+        step(world.context, run_id=RUN, dry_run=False)
+    assert render not in world.renders()
+    world.save(render)
+    world.run("UPDATE cleanup_quarantine SET ended_at = ended_at - interval '2 hours'")
+    orphans.delete(world.context, run_id=RUN, dry_run=False)
+    assert orphans.bring_back(world.context, run_id="tick").restored == 0
+    assert not any(str(render) in path for path in world.files())
+    assert not world.one("SELECT count(*) FROM cleanup_quarantine WHERE state = 'restored' AND quarantine_key <> ''")
+
+
+def test_a_copy_of_an_earlier_return_leaves_what_is_in_quarantine_again_to_its_own(
+    world: RenderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index allows one open row a render: to open the earlier one again would stop the pass."""
+    render = world.render(body=b"twice")
+    into_quarantine(world)
+    asset = world.save(render)
+    orphans.bring_back(world.context, run_id="tick")
+    world.unsave(asset)
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    world.run("UPDATE render_candidates SET since = now() - interval '2 hours', look_at = now()")
+    into_quarantine(world)
+    world.run("UPDATE cleanup_quarantine SET ended_at = ended_at - interval '2 hours'")
+    original = deleting._drop_kept_copies
+
+    def save_first(work: deleting._Pass) -> None:
+        world.save(render)
+        original(work)
+
+    monkeypatch.setattr(deleting, "_drop_kept_copies", save_first)
+    orphans.delete(world.context, run_id=RUN, dry_run=False)
+    orphans.bring_back(world.context, run_id="tick")
+    assert (world.folder / f"t/{render}.mp4").read_bytes() == b"twice"
+    assert render in world.renders()
 
 
 @pytest.mark.parametrize("other", ["saved", "young", "pending", "somebody else's"])

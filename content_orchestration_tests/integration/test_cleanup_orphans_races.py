@@ -136,6 +136,144 @@ def test_a_save_while_the_file_moves(world: RenderWorld, monkeypatch: pytest.Mon
     assert (world.folder / f"t/{render}.mp4").read_bytes() == b"moving"
 
 
+def test_a_save_keeps_the_copy_that_another_orphan_of_the_same_file_is_about_to_take_along(
+    world: RenderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both rows are deleted and one has had its last look; the other one is saved before its own."""
+    path = "t/both.mp4"
+    renders = {world.render(path=path, body=b"both"), world.render(path=path, body=b"both")}
+    context = replace(world.context, workers=1)
+    orphans.scan(context, run_id=RUN, dry_run=False)
+    orphans.quarantine(context, run_id=RUN, dry_run=False)
+    saved: list[UUID] = []
+
+    def save_the_other() -> None:
+        (gone,) = world.all("SELECT subject_id FROM cleanup_quarantine WHERE file_fate = 'removing'")
+        (other,) = renders - {UUID(gone["subject_id"])}
+        world.save(other)
+        saved.append(other)
+
+    at(monkeypatch, deleting, "orphan_removing", save_the_other)
+    told = orphans.delete(context, run_id=RUN, dry_run=False)
+    assert (told.deleted, told.restored) == (1, 1)
+    assert (world.folder / path).read_bytes() == b"both"
+    assert world.renders() & renders == set(saved)
+
+
+def test_a_file_stays_for_a_render_that_was_saved_until_a_moment_ago(world: RenderWorld) -> None:
+    """Its row is not in quarantine, so a save of it brings nothing back: whoever shares its file must leave it."""
+    path = "t/both.mp4"
+    orphan, other = world.render(path=path, body=b"both"), world.render(path=path, body=b"both")
+    asset = world.save(other)
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    world.unsave(asset)
+    orphans.quarantine(world.context, run_id=RUN, dry_run=False)
+    assert world.state(orphan) == ("quarantined", "shared")
+    orphans.delete(world.context, run_id=RUN, dry_run=False)
+    world.save(other)
+    assert (world.folder / path).read_bytes() == b"both"
+    assert world.renders() & {orphan, other} == {other}
+
+
+def test_a_copy_waits_for_a_render_of_its_file_that_is_not_in_quarantine_yet(world: RenderWorld) -> None:
+    path = "t/both.mp4"
+    renders = {world.render(path=path, body=b"both"), world.render(path=path, body=b"both")}
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    orphans.quarantine(world.context, run_id=RUN, dry_run=False, limit=1)
+    told = orphans.delete(world.context, run_id=RUN, dry_run=False)
+    assert (told.deleted, told.skipped) == (0, {"file_awaited": 1})
+    (other,) = [render for render in renders if world.state(render) is None]
+    world.save(other)
+    orphans.delete(world.context, run_id=RUN, dry_run=False)
+    assert (world.folder / path).read_bytes() == b"both"
+    assert renders <= world.renders()
+
+
+def test_two_orphans_that_left_their_file_for_each_other_do_not_leave_it_behind(
+    world: RenderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was put into quarantine while the other was saved; neither moved the file, and nobody else would have."""
+    path = "t/both.mp4"
+    first, second = world.render(path=path), world.render(path=path)
+    asset = world.save(second)
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    orphans.quarantine(replace(world.context, rules=DAY), run_id=RUN, dry_run=False)
+    world.unsave(asset)
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    world.run("UPDATE render_candidates SET since = now() - interval '2 hours', look_at = now()")
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    saves: list[UUID] = []
+
+    def reach(point: str) -> None:
+        # The pass has asked who is wanted back, and asks again at its end.
+        if point == "orphan_locked":
+            saves.append(world.save(first))
+        if point == "orphan_noted":
+            world.unsave(saves.pop())
+
+    monkeypatch.setattr(quarantine, "reach", reach)
+    orphans.quarantine(replace(world.context, rules=DAY), run_id=RUN, dry_run=False)
+    monkeypatch.undo()
+    assert {world.state(first), world.state(second)} == {("quarantined", "shared")}
+    assert orphans.delete(world.context, run_id=RUN, dry_run=True).skipped == {}
+    world.run("UPDATE cleanup_quarantine SET delete_after = now()")
+    assert orphans.delete(world.context, run_id=RUN, dry_run=True).skipped == {"last_of_file": 1}
+    told = orphans.delete(world.context, run_id=RUN, dry_run=False)
+    assert (told.deleted, told.restored, told.skipped) == (1, 1, {"last_of_file": 1})
+    assert path in world.files()
+    everything(world)
+    assert path not in world.files()
+    assert not world.renders() & {first, second}
+
+
+def test_an_orphan_that_left_its_file_for_a_render_that_the_platform_removed_takes_it_along(world: RenderWorld) -> None:
+    path = "t/both.mp4"
+    orphan, other = world.render(path=path), world.render(path=path, status="pending")
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    orphans.quarantine(world.context, run_id=RUN, dry_run=False)
+    assert world.state(orphan) == ("quarantined", "shared")
+    world.run("DELETE FROM render_jobs WHERE id = %s", other)
+    told = orphans.delete(world.context, run_id=RUN, dry_run=False)
+    assert (told.deleted, told.restored) == (0, 1)
+    assert orphan in world.renders()
+    everything(world)
+    assert path not in world.files()
+    assert orphan not in world.renders()
+
+
+def everything(world: RenderWorld) -> None:
+    """A sweep for which whatever was noted is old enough."""
+    orphans.scan(world.context, run_id=RUN, dry_run=False)
+    world.run("UPDATE render_candidates SET since = now() - interval '2 hours', look_at = now()")
+    for step in (orphans.scan, orphans.quarantine, orphans.delete):
+        step(world.context, run_id=RUN, dry_run=False)
+
+
+def test_a_render_that_is_saved_and_unsaved_in_quarantine_is_not_put_there_twice(world: RenderWorld) -> None:
+    """The unsave notes it as a candidate; an index refuses a second row in quarantine, which would stop the pass."""
+    context = replace(world.context, rules=DAY)
+    render = world.render()
+    orphans.scan(context, run_id=RUN, dry_run=False)
+    orphans.quarantine(context, run_id=RUN, dry_run=False)
+    world.unsave(world.save(render))
+    orphans.scan(context, run_id=RUN, dry_run=False)
+    assert not world.one("SELECT count(*) FROM render_candidates WHERE job_id = %s", render)
+    # A scan that ran beside the pass may have noted it all the same.
+    world.run(
+        "INSERT INTO render_candidates (job_id, created_at, since, state) "
+        "VALUES (%s, now() - interval '3 hours', now() - interval '2 hours', 'orphan')",
+        render,
+    )
+    other = world.render()
+    orphans.scan(context, run_id=RUN, dry_run=False)
+    assert orphans.quarantine(context, run_id=RUN, dry_run=False).quarantined == 1
+    assert world.state(other) == ("quarantined", "moved")
+    world.run("UPDATE cleanup_quarantine SET delete_after = now()")
+    assert orphans.delete(context, run_id=RUN, dry_run=False).deleted == 2
+    orphans.scan(context, run_id=RUN, dry_run=False)
+    assert not world.one("SELECT count(*) FROM render_candidates")
+
+
 def test_a_file_that_is_written_anew_while_it_moves_stays(world: RenderWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     render = world.render(body=b"old")
     orphans.scan(world.context, run_id=RUN, dry_run=False)

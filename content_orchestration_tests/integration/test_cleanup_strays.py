@@ -1,6 +1,7 @@
 """Stray files: told of first, let go after two looks a week apart, and never one that a row names."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,17 @@ def world(database: PostgresClient, tmp_path: Path) -> World:
 def s3() -> Iterator[str]:
     with s3_server() as endpoint:
         yield endpoint
+
+
+def test_a_file_whose_name_is_no_text_is_told_of(world: World) -> None:
+    world.stored(SOURCE)
+    folder = world.real.for_tenant(world.tenant).location.removeprefix("file://")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_bytes(b"x")
+    for _ in range(2):
+        found = world.look(WEEK)
+        assert (found.candidates, found.skipped["not_ours"]) == (1, 1)
+        assert found.samples[0]["key"] == r"caf\xe9.txt"
+    assert (world.delete().candidates, world.seen()) == (0, {r"caf\xe9.txt": 2})
 
 
 @pytest.mark.parametrize("kind", ["local", "s3"])

@@ -70,7 +70,8 @@ def told(tiers: Tiers, owner: UUID, stores: TenantStores) -> dict[str, Any]:
 
 def everything_is_true(tiers: Tiers, stores: TenantStores) -> None:
     assert untrue_counters(tiers.database) == []
-    assert compare_media(tiers.database, tiers.store).outcome == "agree"
+    compared = compare_media(tiers.database, tiers.store)
+    assert (compared.outcome, compared.differences) == ("agree", [])
     now = datetime.now(UTC) + timedelta(hours=2)
     assert scrub_files(tiers.database, stores, share_of=timedelta(days=7), now=now).findings == 0
     listed = list_files(tiers.database, stores, now=now)

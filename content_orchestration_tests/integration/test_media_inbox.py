@@ -34,6 +34,7 @@ def test_each_dropped_file_becomes_a_row_once(world: MediaWorld, tmp_path: Path)
     (folder / "copying.png.part").write_bytes(b"half")
     (folder / ".hidden").write_bytes(b"x")
     (folder / "bad\nname.png").write_bytes(b"x")
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(b"x")
     fresh = folder / "fresh.png"
     fresh.write_bytes(png(5_000, seed=2))
     later = fresh.stat().st_mtime + 60
@@ -43,7 +44,7 @@ def test_each_dropped_file_becomes_a_row_once(world: MediaWorld, tmp_path: Path)
     report = inbox.register(world.tenant, limit=1)
     assert report.registered == 1
     report = inbox.register(world.tenant)
-    assert (report.registered, report.known, report.still_changing, report.refused, report.seen) == (2, 1, 3, 2, 8)
+    assert (report.registered, report.known, report.still_changing, report.refused, report.seen) == (2, 1, 3, 3, 9)
     assert any("no brand of this tenant" in text for text in report.as_metadata()["inbox_refused_samples"])
     counted = world.counters()
     assert (counted["media_files"], counted["media_bytes"]) == (3, 0)

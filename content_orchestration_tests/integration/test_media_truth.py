@@ -1,5 +1,6 @@
 """The checks of stored files: each kind of damage is found, nothing else is, and an outage is raised."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,6 +214,20 @@ def test_a_file_without_a_row_is_found_and_named(world: FilesWorld) -> None:
     assert {sample.key for sample in found.strays.samples} == {"stray.txt", f"variants/{'0' * 64}/1-x.jpg", "a" * 64}
     assert found.strays.compared == found.strays.attempted == 9
     assert world.listed() >= {"stray.txt"}, "report only"
+
+
+def test_a_file_of_any_name_is_found(world: FilesWorld) -> None:
+    """People and their systems put files where they can; nothing of ours could ask the store for these again."""
+    folder = Path(world.store.location.removeprefix("file://"))
+    for name in (b"Report 2026 (final).pdf", b".DS_Store", "Ü/ä.txt".encode(), b"caf\xe9.txt", b"a\\b"):
+        path = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"stray")
+    found = listed(world)
+    assert found.strays.kinds == {"file_without_row": 5}
+    assert {sample.key for sample in found.strays.samples} == {
+        "Report 2026 (final).pdf", ".DS_Store", "Ü/ä.txt", r"caf\xe9.txt", r"a\b",
+    }  # fmt: skip
 
 
 def test_a_young_file_may_be_ahead_of_its_row(world: FilesWorld) -> None:

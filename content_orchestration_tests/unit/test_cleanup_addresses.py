@@ -125,6 +125,14 @@ def test_a_setting_that_names_no_place_is_refused(entry: str) -> None:
         RenderPlaces((entry,))
 
 
+def test_where_renders_are_is_known_without_their_owners() -> None:
+    assert PLACES.folders() == {"renders": [""], "shared": [""]}
+    assert PLACES.unlisted == ["tenant-{tenant}/out"]
+    places = RenderPlaces(("a/x/{user}/y", "a/x/z", "a/xy/", "a/w-{tenant}", "b", "b/c"))
+    assert places.folders() == {"a": [""], "b": [""]}
+    assert RenderPlaces(places.entries[:3]).folders() == {"a": ["x", "xy"]}
+
+
 PIECES = (
     ".. . / // %2e %2E %2f %5c %00 %25 %252e \\ \x00 renders secrets a ü ? # @ : s3:// gs:// https:// ~ * &token= out "
     f"evil.example \u2025 \uff0e /storage/v1/object/sign/ /storage/v1/object/public/ {QUARANTINE_PREFIX} "

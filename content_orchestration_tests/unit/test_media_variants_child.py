@@ -288,6 +288,16 @@ def test_a_lack_of_memory_is_told(asked: dict[str, object]) -> None:
     assert child.answer(asked, [("x", full)]) == {"failed": "memory"}  # type: ignore[list-item]
 
 
+def test_libavif_says_in_words_that_memory_is_lacking(
+    asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("Failed to decode image: Out of memory")
+
+    monkeypatch.setattr(decode_pillow.Image, "open", full)
+    assert child.answer(asked, [("pillow", decode_pillow.draw)]) == {"failed": "memory"}
+
+
 @pytest.mark.parametrize("change", [{"width": 641}, {"max_pixels": 1000}])
 def test_a_decoder_that_finds_another_picture_stops(change: dict[str, int], asked: dict[str, object]) -> None:
     reply = child.answer(asked | change, [("vips", decode_vips.draw), ("pillow", decode_pillow.draw)])

@@ -7,6 +7,7 @@ not surely ours is not touched. `content_render_file` (revision 0011) groups add
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import takewhile
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
@@ -66,6 +67,26 @@ class RenderPlaces:
                     f"RENDER_BUCKETS has {entry[:80]!r}: write bucket or bucket/prefix, with blanks between"
                 )
 
+    def folders(self) -> dict[str, list[str]]:
+        """By bucket the folders in which renders are, "" for all of it: what an entry has before its first owner's id.
+
+        Entries whose bucket is named by its owner are in `unlisted`.
+        """
+        found: dict[str, set[str]] = {}
+        for entry in set(self.entries) - set(self.unlisted):
+            bucket, *parts = entry.strip("/").split("/")
+            plain = takewhile(lambda part: "{" not in part, parts)
+            found.setdefault(bucket, set()).add("/".join(plain))
+        return {
+            bucket: [each for each in sorted(folders) if not any(_lies_in(each, other) for other in folders)]
+            for bucket, folders in sorted(found.items())
+        }
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Entries of which nobody knows the buckets without knowing the owners."""
+        return [entry for entry in self.entries if "{" in entry.strip("/").partition("/")[0]]
+
     def locate(self, output_url: str, tenant_id: UUID | None, user_id: UUID | None) -> Location:
         """The file that the address names. Raises `AddressRefused` for what is not within the owner's places."""
         found = parse(output_url, self.hosts, self.schemes)
@@ -80,6 +101,10 @@ class RenderPlaces:
             if found.bucket == bucket and (not prefix or found.path.startswith(f"{prefix}/")):
                 return found
         raise AddressRefused("not_allowed", f"{str(found)[:120]!r} is not within RENDER_BUCKETS for its owner")
+
+
+def _lies_in(folder: str, other: str) -> bool:
+    return folder != other and (not other or folder.startswith(f"{other}/"))
 
 
 def parse(output_url: str, hosts: frozenset[str], schemes: frozenset[str]) -> Location:

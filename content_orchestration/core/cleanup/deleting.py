@@ -144,6 +144,12 @@ def _delete_rows(work: _Pass, connection: Connection[Row], rows: Sequence[Row]) 
             going.append(row)
         else:
             returning[row["quarantine_id"]] = verdict.reason if verdict.verdict != ORPHAN else "file_needed"
+    awaited = _awaited(connection, going)
+    skipped.update(["file_awaited"] * len(awaited))
+    going = [row for row in going if row["quarantine_id"] not in awaited]
+    last = _last_of_their_file(connection, going, verdicts)
+    returning |= dict.fromkeys(last, "last_of_file")
+    going = [row for row in going if row["quarantine_id"] not in last]
     if work.dry_run:
         skipped.update(returning.values())
         work.skipped += skipped
@@ -173,6 +179,23 @@ def _still(row: Row, verdict: Verdict) -> bool:
     if verdict.verdict != ORPHAN or verdict.file_key != row["file_key"]:
         return False
     return not (verdict.file_needed and row["file_fate"] == "moved")
+
+
+def _awaited(connection: Connection[Row], going: Sequence[Row]) -> set[UUID]:
+    """Rows whose copy is the only one for another render of the same file; they wait until that has one, or is gone."""
+    values = {"ids": [row["quarantine_id"] for row in going]}
+    return {row["quarantine_id"] for row in connection.execute(statement("cleanup/copy_awaited"), values).fetchall()}
+
+
+def _last_of_their_file(connection: Connection[Row], going: Sequence[Row], verdicts: dict[UUID, Verdict]) -> set[UUID]:
+    """Rows whose file stayed for other renders of which none is left: with the row gone, nobody would ever remove it.
+
+    They come back as what nobody saved, and the next pass moves both. One whose row the platform removed cannot.
+    """
+    values = {"ids": [row["quarantine_id"] for row in going]}
+    last = {row["quarantine_id"] for row in connection.execute(statement("cleanup/last_of_file"), values).fetchall()}
+    gone = {row["quarantine_id"] for row in going if verdicts[UUID(row["subject_id"])].verdict == _GONE}
+    return last - gone
 
 
 def _kept(work: _Pass, row: Row, verdict: Verdict, held: frozenset[UUID]) -> str | None:

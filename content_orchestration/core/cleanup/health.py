@@ -16,8 +16,8 @@ from content_orchestration.core.sql import statement
 
 PASSES = (
     "orphaned_renders", "quarantined_renders", "deleted_renders", "saved_renders", "purged_content",
-    "superseded_versions", "history_compaction", "stray_objects", "stray_objects_removed", "cleanup_leftovers",
-    "multipart_uploads", "emergency_orphan_cleanup", "undo_cleanup",
+    "superseded_versions", "history_compaction", "stray_objects", "stray_objects_removed", "stray_renders",
+    "cleanup_leftovers", "multipart_uploads", "emergency_orphan_cleanup", "undo_cleanup",
 )  # fmt: skip
 """The kinds of passes: the names of the assets, and of the jobs that are none."""
 _DAYS = 30

@@ -65,6 +65,9 @@ def out_of_quarantine(context: OrphanContext, row: Row) -> str:
     if bucket.head(row["path"]) is None:
         key = row["quarantine_key"]
         if key is None or bucket.head(key) is None:
+            # It was called back before it moved, and another render of the same file has taken that along.
+            key = _taken_by(context, row)
+        if key is None or bucket.head(key) is None:
             return "missing"
         bucket.copy(key, row["path"])
         reach("orphan_copied_back")

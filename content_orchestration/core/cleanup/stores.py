@@ -1,5 +1,6 @@
 """What cleanup asks of the buckets that hold renders. The clients are `resources/render_store.py`."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from content_orchestration.core.media.model import ObjectInfo
@@ -18,6 +19,10 @@ class RenderBucket(Protocol):
 
     def head(self, key: str) -> ObjectInfo | None:
         """What is stored under the key, or None."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object below the folder `prefix`."""
         ...
 
     def copy(self, source: str, target: str) -> ObjectInfo:

@@ -66,7 +66,6 @@ class _Look:
     look_id: int = 0
     scanned: int = 0
     strays: int = 0
-    bytes: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     samples: list[dict[str, Any]] = field(default_factory=list)
 

@@ -1,7 +1,6 @@
 """Drawing with Pillow, for what libvips cannot load and where it is not installed. Same order, same rules, slower."""
 
 import io
-import struct
 import warnings
 from dataclasses import replace
 
@@ -23,7 +22,7 @@ _LANCZOS = Image.Resampling.LANCZOS
 
 
 def draw(order: Order) -> Drawn:
-    """All variants of one picture. Raises `Undecodable`."""
+    """All variants of one picture. Raises `Undecodable`, and MemoryError where libavif ran out of memory."""
     # A picture that ends early is refused, not shown half grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     Image.MAX_IMAGE_PIXELS = order.max_pixels
@@ -32,11 +31,13 @@ def draw(order: Order) -> Drawn:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(order.path, formats=[_NAMES[order.format]]) as image:
                 return _draw(image, order)
-    # Pillow's decoders raise these for damaged input, and DecompressionBombError beside them.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
+    except (MemoryError, Undecodable):
+        raise
+    # Each of its decoders has errors of its own for damaged input: OSError, RuntimeError, division by zero, and more.
+    except Exception as error:
+        if "out of memory" in str(error).lower():  # libavif's, as a RuntimeError
+            raise MemoryError(str(error)) from error
         raise Undecodable(f"{type(error).__name__}: {error}"[:300]) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise Undecodable(f"{error}"[:300]) from error
 
 
 def _draw(image: Image.Image, order: Order) -> Drawn:

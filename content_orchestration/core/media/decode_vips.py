@@ -36,12 +36,20 @@ def draw(order: Order) -> Drawn:
     """All variants of one picture. Raises `Undecodable`, and MemoryError where libvips ran out of memory."""
     try:
         return _draw(order)
-    except pyvips.Error as error:
-        text = " ".join(str(error).split())
+    except (pyvips.Error, UnicodeDecodeError) as error:
+        text = " ".join(_said(error).split())
         # "out of memory" is libvips's own, "Insufficient memory" libjpeg's, the last libheif's.
         if any(words in text for words in ("out of memory", "Insufficient memory", "Memory allocation")):
             raise MemoryError(text) from error
         raise Undecodable(text[:300]) from error
+
+
+def _said(error: pyvips.Error | UnicodeDecodeError) -> str:
+    """What libvips says may quote a damaged file: then pyvips cannot read it, and leaves it for the next error."""
+    if isinstance(error, UnicodeDecodeError):
+        pyvips.vips_lib.vips_error_clear()
+        return error.object.decode("utf-8", "replace")
+    return str(error)
 
 
 def _draw(order: Order) -> Drawn:

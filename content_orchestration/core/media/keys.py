@@ -25,9 +25,14 @@ def variant_key(sha256: str, width: int, extension: str, settings: str) -> str:
     return checked_key(f"variants/{object_key(sha256)}/{width}-{settings}.{extension}")
 
 
+def is_key(key: str) -> bool:
+    """Whether the key can be one of ours in every store; others are only ever listed."""
+    return len(key) <= _LONGEST and _SAFE.fullmatch(key) is not None
+
+
 def checked_key(key: str) -> str:
     """The key, if it can be one of ours in every store. Raises `Permanent` for anything else, such as `..` or `/a`."""
-    if not _SAFE.fullmatch(key) or len(key) > _LONGEST:
+    if not is_key(key):
         raise Permanent(
             f"key {key[:80]!r} is no key: segments of letters, digits, . _ - that begin with a letter or a digit, "
             f"separated by single /, {_LONGEST} characters at most"

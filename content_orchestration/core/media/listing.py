@@ -14,6 +14,7 @@ from uuid import UUID
 
 from content_orchestration.core.database import Database, Row
 from content_orchestration.core.media.findings import FileReport, Finding
+from content_orchestration.core.media.keys import is_key
 from content_orchestration.core.media.model import MediaStore, MediaStores, ObjectInfo
 from content_orchestration.core.sql import statement
 
@@ -80,8 +81,8 @@ class _Tenant:
         for each in old:
             if each.key not in unnamed:
                 continue
-            # A file that went meanwhile, as one does whose cleanup was under way, is none.
-            if not self.store.exists(each.key):
+            # A file that went meanwhile, as one does whose cleanup was under way, is none. Others are not cleaned up.
+            if is_key(each.key) and not self.store.exists(each.key):
                 strays.skip(GONE)
                 continue
             strays.compared += 1

@@ -15,7 +15,9 @@ def _look(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Clean
     from content_orchestration.core.cleanup import strays
 
     # All of it, whatever the limit: only a whole look makes anything due.
-    return strays.look(cleanup.postgres.client(), cleanup.files(), run_id=run_id, dry_run=config.dry_run)
+    return strays.look(
+        cleanup.postgres.client(), cleanup.files(), run_id=run_id, dry_run=config.dry_run, never=cleanup.never()
+    )
 
 
 def _remove(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Cleaned:
@@ -30,6 +32,12 @@ def _remove(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Cle
         max_candidate_percent=cleanup.most_percent(),
         never=cleanup.never(),
     )
+
+
+def _renders(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Cleaned:
+    from content_orchestration.core.cleanup import stray_renders
+
+    return stray_renders.look(cleanup.orphans(), dry_run=config.dry_run)
 
 
 def _abort(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Cleaned:
@@ -63,14 +71,15 @@ def _sweep(cleanup: CleanupResource, run_id: str, config: CleanupConfig) -> Sequ
 
 stray_objects = cleanup_asset(
     "stray_objects",
-    {"stray_objects": _look, "stray_objects_removed": _remove},
+    {"stray_objects": _look, "stray_objects_removed": _remove, "stray_renders": _renders},
     table="media_objects",
     deps=[media_variants, deleted_renders],
     kinds={KIND_POSTGRES},
     description="Files in the tenants' stores that no row names: reported when first seen, and let go when they are "
-    "seen again a week later; the sweep of leftovers removes them after their grace.",
+    "seen again a week later; the sweep of leftovers removes them after their grace. Files in the platform's buckets "
+    "that no render names are reported and stay.",
     pool=POOL_LISTING,
-    beside_others=["stray_objects"],
+    beside_others=["stray_objects", "stray_renders"],
 )
 cleanup_leftovers = cleanup_asset(
     "cleanup_leftovers",
