@@ -135,8 +135,9 @@ def _run(settings: Settings, started: float, *, examine: bool = False) -> bool:
 
 def _down(settings: Settings, started: float) -> int:
     from content_orchestration.local.stack import stop_all
+    from content_orchestration.local.ui import stop_left_behind
 
-    stopped = stop_all(settings)
+    stopped = (*(["dagster"] if stop_left_behind(settings) else []), *stop_all(settings))
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
     return 0
 
@@ -151,7 +152,9 @@ def _status(settings: Settings, started: float) -> int:
 
 def _clean(settings: Settings, started: float) -> int:
     from content_orchestration.local.stack import stop_all
+    from content_orchestration.local.ui import stop_left_behind
 
+    stop_left_behind(settings)
     stop_all(settings)
     folder = settings.local_state_dir
     if folder.exists():

@@ -172,8 +172,13 @@ def _points_to(url: str | None, server: LocalServer) -> bool:
 def _prepare_state_dir(settings: Settings) -> None:
     """Creates the folders; refuses a disk that is nearly full before anything is written to it."""
     state_dir = settings.local_state_dir
-    if not state_dir.exists():
+    try:
         state_dir.mkdir(parents=True)
+    except FileExistsError:
+        # Of an earlier start, or of one that runs beside this one: the lock comes later, it lies inside.
+        if not state_dir.is_dir():
+            raise
+    else:
         # As root, PostgreSQL's own account has to pass through; what lies inside stays closed to it.
         state_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
     for name in ("run", "logs"):

@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from content_orchestration.local import ports
 from content_orchestration.local.errors import LocalStackError
-from content_orchestration.local.process import tail
-from content_orchestration.local.server import http_status
+from content_orchestration.local.process import RunFile, command_line, has_pair, is_alive, tail
+from content_orchestration.local.server import http_status, make_folder
 from content_orchestration.settings import PROJECT_ROOT, Settings
 
 _START_SECONDS = 90.0
@@ -33,6 +35,7 @@ class DagsterUI:
         self._workspace = workspace
         self._log = settings.local_state_dir / "logs" / "dagster.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._run_file = _run_file(settings)
 
     @property
     def url(self) -> str:
@@ -58,6 +61,8 @@ class DagsterUI:
                 cwd=PROJECT_ROOT,
                 start_new_session=True,
             )
+        make_folder(self._run_file.path.parent)
+        self._run_file.write(psutil.Process(self._process.pid), {"DAGSTER_UI_PORT": self._settings.dagster_ui_port})
         while time.monotonic() - started < self._patience:
             if self._process.poll() is not None:
                 break
@@ -87,6 +92,7 @@ class DagsterUI:
             except subprocess.TimeoutExpired:
                 continue
         self._process = None
+        self._run_file.remove()
 
     def _command(self) -> list[str]:
         # The module and not the console script: a virtual environment that was moved has stale script headers.
@@ -95,3 +101,22 @@ class DagsterUI:
             sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", port,
             "--workspace", str(self._workspace), "--log-level", "warning",
         ]  # fmt: skip
+
+
+def stop_left_behind(settings: Settings) -> bool:
+    """Stop the UI and daemon of a `make up` that was killed and could not; whether there was one."""
+    run_file = _run_file(settings)
+    process = run_file.process()
+    if process is None or not has_pair(command_line(process), "dagster", "dev"):
+        run_file.remove()
+        return False
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        if is_alive(process):
+            os.killpg(process.pid, sign)
+            psutil.wait_procs([process], _STOP_SECONDS)
+    run_file.remove()
+    return True
+
+
+def _run_file(settings: Settings) -> RunFile:
+    return RunFile(settings.local_state_dir / "run" / "dagster.json")

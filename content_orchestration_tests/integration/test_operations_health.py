@@ -10,10 +10,10 @@ import pytest
 from content_orchestration.core.errors import Transient
 from content_orchestration.core.operations.health import HealthReport, take_health
 from content_orchestration.core.operations.health_page import check_text, page
-from content_orchestration.core.operations.health_probe import Probe
+from content_orchestration.core.operations.health_probe import TIER_SECONDS, Probe
 from content_orchestration.core.operations.thresholds import BY_NAME, RULES, State
 from content_orchestration.local.ports import free_ports
-from content_orchestration.resources.health_probes import TierProbes
+from content_orchestration.resources.health_probes import PROBE_SECONDS, TierProbes
 from content_orchestration.resources.postgres_client import PostgresClient
 from content_orchestration.settings import Settings
 from content_orchestration_tests.health_world import LIMITS, changes, refused, uses, window
@@ -63,6 +63,7 @@ def settings_of(tiers: Tiers, **given: Any) -> Settings:
 def test_an_empty_platform_is_green_and_says_what_has_not_happened_yet(database: PostgresClient) -> None:
     report = look(database)
     assert states(report) == {}
+    assert {tier: (each.probes, each.failed) for tier, each in report.samples.items()} == dict.fromkeys(WELL, (10, 0))
     assert report.is_green
     assert [each.rule for each in report.those(State.NOT_YET)] == ["last_verified", "last_drill", "last_backup"]
     assert page(report).startswith("# Green\n")
@@ -197,9 +198,9 @@ def test_an_event_log_that_cannot_be_asked_is_unknown(database: PostgresClient) 
 def probed(tiers: Tiers) -> Callable[..., HealthReport]:
     """A look at the real tiers under settings that differ in what is given."""
 
-    def taken(**given: Any) -> HealthReport:
-        with TierProbes(settings_of(tiers, **given)) as probes:
-            return look(tiers.database, probes.all())
+    def taken(seconds: float = PROBE_SECONDS, **given: Any) -> HealthReport:
+        with TierProbes(settings_of(tiers, **given), seconds=seconds) as probes:
+            return look(tiers.database, probes.all(), seconds=seconds + TIER_SECONDS - PROBE_SECONDS)
 
     return taken
 
@@ -216,9 +217,8 @@ def test_the_real_stack_is_green_quickly(
         sys.stdout.write(f"\nhealth {took:.2f} s, of it {report.seconds:.2f} s looking\n")
     assert states(report) == {}
     assert took < 2.0
-    assert {tier: (sample.probes, sample.failed) for tier, sample in report.samples.items()} == dict.fromkeys(
-        ("postgres", "zerodb", "bigquery"), (10, 0)
-    )
+    assert {tier: sample.failed for tier, sample in report.samples.items()} == dict.fromkeys(WELL, 0)
+    assert all(1 <= sample.probes <= 10 for sample in report.samples.values())
     shown = report.as_metadata()
     assert 0 < shown["zerodb_latency_ms"] < 500
     assert {"postgres_latency_ms", "bigquery_latency_ms", "replication_lag_seconds", "queue_depth"} <= set(shown)
@@ -244,8 +244,9 @@ def test_a_tier_that_is_down_is_red_named_and_the_rest_is_shown(
     assert f"{name}: median answer | **UNKNOWN** | {name} is down: " in page(report)
     assert report.samples[tier].failed == 3
     back = probed()
-    assert states(back) == {f"{tier}_errors": "red"}, "3 of the last hour's 13 had no answer"
-    assert text_of(back, f"{tier}_errors") == "23.1 %"
+    assert states(back) == {f"{tier}_errors": "red"}, "three of the last hour's had no answer"
+    # A busy machine asks fewer than ten in the time that there is for it.
+    assert text_of(back, f"{tier}_errors") == f"{300 / (3 + back.samples[tier].probes):.3g} %"
     assert "`x█`" in page(back) or "`x▇`" in page(back)
 
 
@@ -283,7 +284,8 @@ def test_a_tier_that_is_slow_is_red_by_its_median(
         if tier == "postgres":
             name = tiers.database_url.rpartition("/")[2]
             given = {"DATABASE_PUBLIC_URL": f"postgresql://postgres@127.0.0.1:{late}/{name}?sslmode=disable"}
-        report = probed(**given)
+        # Patient, since a busy machine adds to the delay: the usual 1.3 s would take the tier for down.
+        report = probed(seconds=20.0, **given)
     assert states(report) == {f"{tier}_latency": "red"}
     assert float(report.as_metadata()[f"{tier}_latency_ms"]) >= 1000 * seconds
 

@@ -9,6 +9,9 @@ from content_orchestration.local.errors import LocalStackError
 from content_orchestration.local.stack import LocalStack, stop_all
 from content_orchestration_tests.conftest import scratch_settings
 
+ELSEWHERE = {"API_BASE_URL": "https://api.example/v1", "ZERODB_API_KEY": "k", "BIGQUERY_PROJECT_ID": "real"}
+POSTGRES_ELSEWHERE = dict.fromkeys(("DATABASE_PUBLIC_URL", "DAGSTER_PG_URL"), "postgresql://u:p@db.example:5432/x")
+
 
 def names(stack: LocalStack) -> list[str]:
     return [server.name for server in stack.servers]
@@ -16,14 +19,13 @@ def names(stack: LocalStack) -> list[str]:
 
 def test_a_tier_that_is_elsewhere_needs_no_server(tmp_path: Path) -> None:
     assert names(LocalStack(scratch_settings(tmp_path))) == ["postgres", "bigquery", "zerodb"]
-    elsewhere = {"API_BASE_URL": "https://api.example/v1", "ZERODB_API_KEY": "k", "BIGQUERY_PROJECT_ID": "real"}
-    assert names(LocalStack(scratch_settings(tmp_path, **elsewhere))) == ["postgres"]
+    assert names(LocalStack(scratch_settings(tmp_path, **ELSEWHERE))) == ["postgres"]
 
 
 def test_postgres_stays_while_dagster_alone_needs_it(tmp_path: Path) -> None:
-    url = "postgresql://u:p@db.example:5432/x"
+    url = POSTGRES_ELSEWHERE["DATABASE_PUBLIC_URL"]
     assert "postgres" in names(LocalStack(scratch_settings(tmp_path, DATABASE_PUBLIC_URL=url)))
-    both = scratch_settings(tmp_path, DATABASE_PUBLIC_URL=url, DAGSTER_PG_URL=url)
+    both = scratch_settings(tmp_path, **POSTGRES_ELSEWHERE)
     assert "postgres" not in names(LocalStack(both))
 
 
@@ -57,3 +59,22 @@ def test_stopping_what_never_ran_creates_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
     LocalStack(scratch_settings(tmp_path / "state")).stop()
     assert {s.state for s in LocalStack(scratch_settings(tmp_path / "state")).status()} == {"stopped"}
+
+
+def test_a_start_goes_on_where_another_created_the_folder_a_moment_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    stack = LocalStack(scratch_settings(state, **ELSEWHERE, **POSTGRES_ELSEWHERE))
+    mkdir, beaten = Path.mkdir, []
+
+    def second(self: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        if self == stack.settings.local_state_dir and not beaten:
+            beaten.append(self)
+            mkdir(self)
+        mkdir(self, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", second)
+    assert stack.start().servers == ()
+    assert beaten == [stack.settings.local_state_dir]
+    assert (state / "run" / "lock").is_file()

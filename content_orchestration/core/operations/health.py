@@ -88,16 +88,19 @@ def take_health(
     event_log: EventLog | None,
     *,
     replicates: bool = True,
+    seconds: float = TIER_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> HealthReport:
     """Look at everything, within about two seconds whatever is down. Raises nothing that a tier or database did.
 
+    The probes of a tier may take `seconds` together, and the look at Dagster's event log no longer than is left of it.
     `probes` has one question a tier; `event_log` answers rows and bytes of Dagster's event log. Where replication is
     switched off (`replicates`), nobody asks BigQuery, and its figures and replication's are off.
     """
     started = clock()
     log = _Aside(event_log)
-    samples = probe_tiers({tier: probe for tier, probe in probes.items() if replicates or tier != "bigquery"})
+    asked = {tier: probe for tier, probe in probes.items() if replicates or tier != "bigquery"}
+    samples = probe_tiers(asked, seconds=seconds)
     down = samples["postgres"].error if samples["postgres"].is_down else None
     history: list[Row] = []
     facts: list[Facts]
@@ -113,7 +116,7 @@ def take_health(
     charts = {title: chart for each in facts for title, chart in each.charts.items()}
     for sample in samples.values():
         found |= {reading.rule: reading for reading in _of_tier(sample, history, known=down is None)}
-    found["event_log"], rows = log.read(max(0.0, TIER_SECONDS - (clock() - started)))
+    found["event_log"], rows = log.read(max(0.0, seconds - (clock() - started)))
     numbers |= rows
     for rule in RULES:
         if not replicates and (rule.group == "replication" or rule.name.startswith("bigquery_")):

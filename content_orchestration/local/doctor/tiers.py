@@ -87,10 +87,12 @@ def bigquery_dataset(settings: Settings) -> Iterator[Finding]:
     from google.api_core import exceptions as google
     from google.auth.exceptions import GoogleAuthError
 
+    from content_orchestration.resources.bigquery_gcp import google_client
+
     name = f"{settings.bigquery_project}.{settings.bigquery_dataset}"
     server = settings.bigquery_url or "Google's service"
     try:
-        client = _client(settings)
+        client = google_client(settings)
     except GoogleAuthError:
         yield problem(
             "bigquery", "there are no usable Google credentials",
@@ -164,21 +166,6 @@ def _permissions(client: "bigquery.Client", table: str, once: dict[str, Any]) ->
     if lacking:
         return problem("bigquery permissions", f"{', '.join(lacking)} not granted on {table}", _GRANT)
     return ok("bigquery permissions", "tables can be read and written; read sessions were not tried")
-
-
-def _client(settings: Settings) -> "bigquery.Client":
-    """As the resource makes it, without dagster_gcp, which costs a second or more to import."""
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery
-
-    if settings.bigquery_url is None:
-        return bigquery.Client(project=settings.bigquery_project, location=settings.bigquery_location)
-    return bigquery.Client(
-        project=settings.bigquery_project,
-        location=settings.bigquery_location,
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-        client_options={"api_endpoint": settings.bigquery_url},
-    )
 
 
 def _no_retry() -> Any:
