@@ -13,11 +13,11 @@ demo: $(VENV)/.local-installed
 	@$(CLI) demo
 
 test: $(VENV)/.dev-installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=
 	$(BIN)/coverage report --include='content_orchestration/core/*' --fail-under=95
 
 soak: $(VENV)/.dev-installed
-	SOAK=1 $(BIN)/python -m pytest -q
+	SOAK=1 $(BIN)/python -m pytest -q --timeout=14400
 
 lint: $(VENV)/.dev-installed
 	$(BIN)/ruff check .

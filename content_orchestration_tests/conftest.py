@@ -1,10 +1,18 @@
 """The real local servers for every test: one stack a session, on free ports, in a temporary folder. No Dagster here."""
 
+import os
+import shutil
+import signal
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -16,6 +24,16 @@ from content_orchestration.local.stack import LocalStack
 from content_orchestration.resources.postgres_client import PostgresClient
 from content_orchestration.settings import Settings
 from content_orchestration_tests.tiers import Tiers, open_tiers
+
+MEMORY = Path("/dev/shm")
+NEEDED = 4 * 1024**3
+"""Bytes; a worker has used less than one of them, and there are several."""
+
+
+def pytest_configure() -> None:
+    """Let an interrupt reach what tests start: a shell starts what it puts in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def scratch_settings(state_dir: Path, **given: Any) -> Settings:
@@ -40,9 +58,28 @@ def scratch_settings(state_dir: Path, **given: Any) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where that has room, else on the disk: the database of one test is a thousand small files."""
+    if not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < NEEDED:
+        yield tmp_path_factory.mktemp("stack")
+        return
+    for left in MEMORY.glob("content-tests-*-*"):
+        # Of a run that was killed: memory is not given back by itself.
+        if not psutil.pid_exists(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"content-tests-{os.getpid()}-", dir=MEMORY))
+    # Run as root, PostgreSQL has an account of its own that must pass through.
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack(_state: Path) -> Iterator[LocalStack]:
     """The three servers, answering. PostgreSQL does not wait for the disk (fsync off)."""
-    running = LocalStack(scratch_settings(tmp_path_factory.mktemp("stack") / "state"), fsync=False)
+    running = LocalStack(scratch_settings(_state / "state"), fsync=False)
     running.start()
     try:
         yield running
@@ -59,18 +96,44 @@ def settings(stack: LocalStack) -> Settings:
 @pytest.fixture(scope="session")
 def _server(stack: LocalStack) -> Iterator[psycopg.Connection]:
     with connect(stack.settings.local_postgres_port) as connection:
+        connection.execute("SET file_copy_method = clone")
         yield connection
 
 
+class Drops:
+    """Drops databases, whoever is still connected, while the next test prepares itself."""
+
+    def __init__(self, connection: psycopg.Connection, pool: Executor) -> None:
+        self._connection = connection
+        self._pool = pool
+        self._last: Future[object] | None = None
+
+    def begin(self, name: str) -> None:
+        """Drop it in the background."""
+        self._last = self._pool.submit(self._connection.execute, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def wait(self) -> None:
+        """Let the last one end: its transaction, though in no test's database, holds back a window of replication."""
+        if self._last is not None:
+            wait([self._last])
+
+
+@pytest.fixture(scope="session")
+def _dropped(stack: LocalStack) -> Iterator[Drops]:
+    with connect(stack.settings.local_postgres_port) as connection, ThreadPoolExecutor(1) as pool:
+        yield Drops(connection, pool)
+
+
 @pytest.fixture
-def empty_database(_server: psycopg.Connection, settings: Settings) -> Iterator[str]:
-    """The URL of a database with nothing in it, dropped afterwards whoever is still connected."""
+def empty_database(_server: psycopg.Connection, settings: Settings, _dropped: Drops) -> Iterator[str]:
+    """The URL of a database with nothing in it, dropped afterwards."""
     name = f"test_{uuid.uuid4().hex}"
     _server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    _dropped.wait()
     try:
         yield f"postgresql://postgres@127.0.0.1:{settings.local_postgres_port}/{name}"
     finally:
-        _server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        _dropped.begin(name)
 
 
 @pytest.fixture
@@ -80,34 +143,60 @@ def zerodb_project(stack: LocalStack) -> str:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second for a PostgreSQL that is not there, where production waits for ten."""
+    monkeypatch.setattr("content_orchestration.resources.postgres_client._CONNECT_SECONDS", 0.5)
+
+
+@pytest.fixture
 def bigquery_dataset(stack: LocalStack) -> str:
     """A BigQuery dataset name that no other test uses; the dataset is not created."""
     return f"test_{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")
-def _migrated_template(_server: psycopg.Connection, settings: Settings) -> str:
-    """A database with the platform's tables and our schema, to copy: migrating takes 0.3 s, copying a tenth of it."""
-    name = f"template_{uuid.uuid4().hex}"
-    _server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    url = f"postgresql://postgres@127.0.0.1:{settings.local_postgres_port}/{name}"
-    with psycopg.connect(url) as connection:
-        create_platform_tables(connection)
-    with PostgresClient(url) as database:
-        upgrade(database)
-    return name
+def _template_of_today(_server: psycopg.Connection, settings: Settings) -> Callable[[], str]:
+    """Names a database with the platform's tables and our schema, to copy: migrating takes 0.3 s, copying a third.
+
+    One a day: the change log begins with partitions of the day on which it was made, and a run may pass midnight.
+    """
+
+    @cache
+    def of(day: date) -> str:
+        name = f"template_{uuid.uuid4().hex}"
+        _server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = f"postgresql://postgres@127.0.0.1:{settings.local_postgres_port}/{name}"
+        with psycopg.connect(url) as connection:
+            create_platform_tables(connection)
+        with PostgresClient(url) as database:
+            upgrade(database)
+        return name
+
+    return lambda: of(datetime.now(UTC).date())
+
+
+@pytest.fixture(scope="session")
+def _migrated_template(_template_of_today: Callable[[], str]) -> str:
+    """The name of one such database."""
+    return _template_of_today()
 
 
 @pytest.fixture
-def database_url(_server: psycopg.Connection, settings: Settings, _migrated_template: str) -> Iterator[str]:
+def database_url(
+    _server: psycopg.Connection,
+    settings: Settings,
+    _template_of_today: Callable[[], str],
+    _dropped: Drops,
+) -> Iterator[str]:
     """The URL of a database with the platform's tables, empty, and our schema at its newest revision."""
     name = f"test_{uuid.uuid4().hex}"
-    # Copying files is half the price of logging each block, which nobody needs here.
-    _server.execute(f"CREATE DATABASE {name} TEMPLATE {_migrated_template} STRATEGY FILE_COPY")
+    # Copying files, in the kernel, is a third of the price of logging each block, which nobody needs here.
+    _server.execute(f"CREATE DATABASE {name} TEMPLATE {_template_of_today()} STRATEGY FILE_COPY")
+    _dropped.wait()
     try:
         yield f"postgresql://postgres@127.0.0.1:{settings.local_postgres_port}/{name}"
     finally:
-        _server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        _dropped.begin(name)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A link to a server of this machine that answers late: a proxy that holds back each answer for a while."""
 
+import queue
 import socket
 import socketserver
 import threading
@@ -31,8 +32,20 @@ def slow_link(port: int, seconds: float) -> Iterator[int]:
 
 
 def _copy(source: socket.socket, target: socket.socket, seconds: float) -> None:
+    """Each piece goes on `seconds` after it came: an answer that comes in two pieces is not held back twice."""
+    pieces: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+    sender = threading.Thread(target=_send, args=(pieces, target), daemon=True)
+    sender.start()
     with suppress(OSError):
         while data := source.recv(65536):
-            time.sleep(seconds)
-            target.sendall(data)
+            pieces.put((time.monotonic() + seconds, data))
+    pieces.put((0.0, b""))
+    sender.join()
+
+
+def _send(pieces: "queue.SimpleQueue[tuple[float, bytes]]", target: socket.socket) -> None:
+    with suppress(OSError):
+        while (piece := pieces.get())[1]:
+            time.sleep(max(0.0, piece[0] - time.monotonic()))
+            target.sendall(piece[1])
         target.shutdown(socket.SHUT_WR)

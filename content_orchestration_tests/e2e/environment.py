@@ -1,8 +1,10 @@
 """The environment of the whole project on the session's servers: what the Dagster definitions read in these tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 
+import dagster as dg
 import pytest
 
 from content_orchestration.settings import Settings, get_settings
@@ -33,3 +35,17 @@ def ports(settings: Settings) -> dict[str, str]:
         "LOCAL_BIGQUERY_PORT": str(settings.local_bigquery_port),
         "LOCAL_BIGQUERY_GRPC_PORT": str(settings.local_bigquery_grpc_port),
     }
+
+
+def once_an_environment(load: Callable[[], dg.Definitions]) -> Callable[[], dg.Definitions]:
+    """Loads definitions anew where the settings were read anew, and only there: they keep the addresses named then."""
+    held: list[tuple[Settings, dg.Definitions]] = []
+
+    @wraps(load)
+    def loaded() -> dg.Definitions:
+        settings = get_settings()
+        if not held or held[0][0] is not settings:
+            held[:] = [(settings, load())]
+        return held[0][1]
+
+    return loaded

@@ -54,7 +54,7 @@ pytestmark = pytest.mark.skipif(
     REDIS is None, reason="redis-server is not installed: on Debian, apt-get install redis-server"
 )
 ASSET = dg.AssetKey("content_dr_backfill")
-TENANTS_HERE = 50 if os.environ.get("SOAK") else 12
+TENANTS_HERE = 50 if os.environ.get("SOAK") else 8
 # Runs that each worker has ended before one of them is killed.
 EACH = 5 if os.environ.get("SOAK") else 2
 ITEMS = 2

@@ -1,7 +1,6 @@
 """Cleanup as Dagster runs it: renders through their grace, dry runs, refusals, undo, holds, checks, schedules."""
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,7 +17,7 @@ from content_orchestration.failures import PERMANENT_TAG
 from content_orchestration.local.ports import free_ports
 from content_orchestration.policies import POOL_CLEANUP
 from content_orchestration.resources.postgres import PostgresResource
-from content_orchestration_tests.e2e.environment import environment
+from content_orchestration_tests.e2e.environment import environment, once_an_environment
 from content_orchestration_tests.replication_fakes import sync
 from content_orchestration_tests.tiers import Tiers
 from content_orchestration_tests.usage_rows import run, tenant
@@ -45,9 +44,9 @@ SCHEDULES = {
 }
 
 
-@cache
+@once_an_environment
 def loaded() -> dg.Definitions:
-    """The project's definitions, once: loading takes a second."""
+    """The project's definitions."""
     return defs()
 
 
@@ -381,6 +380,7 @@ def test_an_audit_that_could_be_changed_is_red(
     assert (check.passed, check.severity, check.description) == (False, dg.AssetCheckSeverity.ERROR, problem)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_checks_that_cannot_look_are_unknown(instance: dg.DagsterInstance, state: Path) -> None:
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/x"
     keys = [dg.AssetCheckKey(dg.AssetKey("cleanup_health"), name) for name in sorted(CHECKS)]

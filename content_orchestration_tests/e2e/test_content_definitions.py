@@ -110,6 +110,7 @@ def drained_check(instance: dg.DagsterInstance) -> list[dg.AssetCheckEvaluation]
     return list(result.get_asset_check_evaluations())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_check_that_cannot_look_says_so(tiers: Tiers, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     nowhere = {"LOCAL_STATE_DIR": str(tmp_path), "DATABASE_PUBLIC_URL": "postgresql://postgres@127.0.0.1:1/nothing"}
     with environment(tiers.environment() | nowhere):

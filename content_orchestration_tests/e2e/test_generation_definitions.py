@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,7 +21,7 @@ from content_orchestration.policies import BATCH_ATTEMPT_TAG, BATCH_TAG, BATCH_T
 from content_orchestration.resources.generation import GenerationQueueResource
 from content_orchestration.resources.llm import LlmResource
 from content_orchestration.resources.postgres import PostgresResource
-from content_orchestration_tests.e2e.environment import VARIABLES, environment
+from content_orchestration_tests.e2e.environment import VARIABLES, environment, once_an_environment
 from content_orchestration_tests.generation_world import World
 from content_orchestration_tests.llm_server import serving
 from content_orchestration_tests.tiers import Tiers
@@ -34,9 +33,9 @@ JOBS = {
 CHECKS = ["no_batch_is_stuck", "no_lease_outlives_its_expiry", "ledger_equals_attempts"]
 
 
-@cache
+@once_an_environment
 def loaded() -> dg.Definitions:
-    """The project's definitions and a job of the checks alone, once: loading takes a second."""
+    """The project's definitions and a job of the checks alone."""
     keys = [dg.AssetCheckKey(dg.AssetKey("generation_health"), name) for name in CHECKS]
     job = dg.define_asset_job("generation_checks", selection=dg.AssetSelection.checks(*keys))
     return dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
@@ -309,6 +308,7 @@ def test_each_check_fails_for_its_own_reason(world: World, instance: dg.DagsterI
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("impatient")
 def test_checks_that_cannot_look_are_unknown(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/content"
     with environment({"DATABASE_PUBLIC_URL": nowhere, "LOCAL_STATE_DIR": str(tmp_path)}) as patch:

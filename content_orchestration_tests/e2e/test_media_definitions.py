@@ -4,7 +4,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from content_orchestration.resources.media import MediaResource
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.zerodb import ZeroDBResource
 from content_orchestration.settings import get_settings
-from content_orchestration_tests.e2e.environment import environment
+from content_orchestration_tests.e2e.environment import environment, once_an_environment
 from content_orchestration_tests.replication_fakes import sync
 from content_orchestration_tests.stored_files import picture
 from content_orchestration_tests.tiers import Tiers
@@ -35,9 +34,9 @@ CHECKS = {
 }
 
 
-@cache
+@once_an_environment
 def loaded() -> dg.Definitions:
-    """The project's definitions, once: loading takes a second."""
+    """The project's definitions."""
     return defs()
 
 
@@ -146,7 +145,8 @@ def test_a_dropped_picture_is_stored_sized_described_and_replicated(
     assert tick(instance, "media_dropped").skip_message == "1 drop folders hold nothing new"
     assert tick(instance, "media_waiting").skip_message == "no file waits"
     assert untrue_counters(tiers.database) == []
-    assert compare_media(tiers.database, tiers.store).outcome == "agree"
+    compared = compare_media(tiers.database, tiers.store)
+    assert (compared.outcome, compared.differences) == ("agree", [])
     assert {name: each.passed for name, each in outcomes(instance).items()} == {
         "every_file_has_its_bytes_and_hash": True, "no_file_failed": False,
         "every_variant_has_its_source": True, "no_file_is_without_a_row": True,
@@ -319,6 +319,7 @@ def test_checks_that_cannot_look_are_unknown(
             assert "the store does not answer" in str(each.description)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_database_that_does_not_answer_makes_every_check_unknown(instance: dg.DagsterInstance, state: Path) -> None:
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/x"
     with environment({"DATABASE_PUBLIC_URL": nowhere, "LOCAL_STATE_DIR": str(state)}):

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from content_orchestration.resources.notifier import NotifierResource
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.postgres_client import PostgresClient
 from content_orchestration.settings import Settings
-from content_orchestration_tests.e2e.environment import environment, ports
+from content_orchestration_tests.e2e.environment import environment, once_an_environment, ports
 from content_orchestration_tests.health_world import spilled
 from content_orchestration_tests.usage_rows import run
 
@@ -77,9 +76,9 @@ def is_well() -> dg.AssetCheckResult:
     )
 
 
-@cache
+@once_an_environment
 def loaded() -> dg.Definitions:
-    """The project's definitions and the test's jobs, once: loading takes a second."""
+    """The project's definitions and the test's jobs."""
     ours = dg.Definitions(
         assets=[watched],
         asset_checks=[is_well],
@@ -389,6 +388,7 @@ def test_two_ticks_of_the_checks_at_once_tell_once(
     assert heard() == ["ALERT: watched: is_well failed"]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_postgresql_gone_is_told_past_the_outbox_once_and_once_that_it_is_back(
     database: PostgresClient, instance: dg.DagsterInstance, heard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_backup_its_check_and_another_proof(world: dict[str, str], instance: d
     assert "101.0 days old, and 100 are allowed" in str(checked().description)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_check_that_cannot_look_is_unknown(settings: Settings, tmp_path: Path) -> None:
     with environment({"DATABASE_PUBLIC_URL": "postgresql://u@127.0.0.1:1/x", "LOCAL_STATE_DIR": str(tmp_path)}):
         result = last_backup_is_young(PostgresResource())

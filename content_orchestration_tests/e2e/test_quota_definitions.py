@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from content_orchestration.policies import TENANTS
 from content_orchestration.resources.postgres import PostgresResource
 from content_orchestration.resources.postgres_client import PostgresClient
 from content_orchestration.settings import Settings
-from content_orchestration_tests.e2e.environment import environment, ports
+from content_orchestration_tests.e2e.environment import environment, once_an_environment, ports
 from content_orchestration_tests.usage_rows import GIB, brand, content, run, tenant
 
 QUOTA_JOBS = {"compute_storage_usage", "record_usage", "deliver_quota_notices", "quota_upkeep"}
@@ -29,9 +28,9 @@ CHECKS = {
 }  # fmt: skip
 
 
-@cache
+@once_an_environment
 def loaded() -> dg.Definitions:
-    """The project's definitions and a job of the quota checks, once: loading takes a second."""
+    """The project's definitions and a job of the quota checks."""
     keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for asset, names in CHECKS.items() for name in names]
     job = dg.define_asset_job("quota_checks", selection=dg.AssetSelection.checks(*keys))
     return dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
@@ -138,6 +137,7 @@ def test_each_check_fails_for_its_own_reason(database: PostgresClient, instance:
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR), "one of them grew over its limit"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_checks_that_cannot_look_are_unknown(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     nowhere = f"postgresql://postgres@127.0.0.1:{free_ports(1)[0]}/content"
     with environment({"DATABASE_PUBLIC_URL": nowhere, "LOCAL_STATE_DIR": str(tmp_path)}) as patch:

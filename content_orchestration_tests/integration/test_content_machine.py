@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from content_orchestration_tests.content_machine import KILLS, ContentMachine
 from content_orchestration_tests.tiers import Tiers
 
-EXAMPLES, STEPS = (300, 40) if os.environ.get("SOAK") else (12, 20)
+EXAMPLES, STEPS = (300, 40) if os.environ.get("SOAK") else (8, 20)
 
 
 @pytest.mark.timeout(3600)

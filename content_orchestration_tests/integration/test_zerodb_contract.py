@@ -21,7 +21,7 @@ from content_orchestration.settings import PROJECT_ROOT
 from content_orchestration_tests.integration.zerodb_process import KEY, PROJECT, ZeroDBProcess
 
 SHARED = PROJECT_ROOT.parent / "shared" / "contracts" / "zerodb.openapi.yaml"
-EXAMPLES = 150 if os.environ.get("SOAK") == "1" else 40
+EXAMPLES = 150 if os.environ.get("SOAK") == "1" else 8
 TABLE = "things"
 
 _FIELD_NAME = "^([^$]|$)"
