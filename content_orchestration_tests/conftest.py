@@ -1,6 +1,7 @@
 """The real local servers for every test: one stack a session, on free ports, in a temporary folder. No Dagster here."""
 
 import os
+import random
 import shutil
 import signal
 import tempfile
@@ -34,6 +35,32 @@ def pytest_configure() -> None:
     """Let an interrupt reach what tests start: a shell starts what it puts in the background with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.get("SOAK"):
+        # Into the environment: workers must agree on it.
+        os.environ.setdefault("TEST_ORDER", str(random.SystemRandom().randrange(1_000_000)))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Tell how the same order is had again."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if (seed := os.environ.get("TEST_ORDER")) and reporter:
+        reporter.write_line(f"random order of the tests: TEST_ORDER={seed}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Shuffle the modules, and the tests in each, by the seed TEST_ORDER: a soak draws one. Without it nothing moves.
+
+    Modules stay whole: their servers and definitions are made once.
+    """
+    seed = os.environ.get("TEST_ORDER")
+    if not seed:
+        return
+    dice = random.Random(seed)
+    modules: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    shuffled = dice.sample(list(modules.values()), len(modules))
+    items[:] = [item for tests in shuffled for item in dice.sample(tests, len(tests))]
 
 
 def scratch_settings(state_dir: Path, **given: Any) -> Settings:
