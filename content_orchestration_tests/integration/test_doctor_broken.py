@@ -9,6 +9,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -25,6 +26,7 @@ from content_orchestration.local.doctor.secrets import secrets_of
 from content_orchestration.local.platform_tables import create_platform_tables
 from content_orchestration.local.ports import free_ports
 from content_orchestration.settings import Settings
+from content_orchestration_tests.slow_link import slow_link
 from content_orchestration_tests.tiers import Tiers, open_tiers
 
 CANARY = "canary-81c4"
@@ -62,12 +64,13 @@ def breakable(whole: Settings, database_url: str) -> Settings:
     return whole.model_copy(update={"database_public_url": SecretStr(database_url)})
 
 
-def diagnosed(settings: Settings, *about: str, **changed: Any) -> Diagnosis:
+def diagnosed(settings: Settings, *about: str, seconds: float = 60.0, **changed: Any) -> Diagnosis:
     """What these probes say under the changed settings. Nothing secret may be in it."""
     given = settings.model_copy(update=changed)
-    wanted = [probe for probe in probes(given, running=False, environment={}) if probe.about in about]
+    offered = probes(given, running=False, environment={}, seconds=seconds)
+    wanted = [probe for probe in offered if probe.about in about]
     assert len(wanted) == len(about)
-    found = examine(wanted, seconds=30, secrets=secrets_of(given))
+    found = examine(wanted, seconds=seconds, secrets=secrets_of(given))
     assert CANARY not in "\n".join(found.as_lines())
     return found
 
@@ -339,6 +342,18 @@ def test_an_old_pg_dump_and_none(whole: Settings, tmp_path: Path) -> None:
     assert (old.state, "of version 9, the server of 18" in old.text) == ("problem", True)
 
 
+@pytest.mark.parametrize(("about", "address"), [("zerodb", "api_base_url"), ("bigquery", "bigquery_endpoint")])
+def test_a_slow_server_is_reached_by_whoever_gives_the_doctor_time(whole: Settings, about: str, address: str) -> None:
+    url = urlsplit({"zerodb": whole.zerodb_url, "bigquery": whole.bigquery_url or ""}[about])
+    with slow_link(url.port or 0, 1.2) as late:
+        changed = {address: f"http://127.0.0.1:{late}{url.path}"}
+        hurried = diagnosed(whole, about, seconds=2.0, **changed)
+        patient = diagnosed(whole, about, **changed)
+    # On a busy machine its time may be over before the client gives up.
+    assert told(hurried, about)[0] in ("problem", "unknown")
+    assert {finding.state for finding in patient.findings} == {"ok"}
+
+
 def test_servers_that_take_the_connection_and_say_nothing_do_not_hold_the_doctor(whole: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         port = deaf.getsockname()[1]
@@ -355,7 +370,7 @@ def test_servers_that_take_the_connection_and_say_nothing_do_not_hold_the_doctor
             }
         )
         began = time.monotonic()
-        found = examine(probes(given, environment={}), seconds=5, secrets=secrets_of(given))
+        found = examine(probes(given, environment={}, seconds=5), seconds=5, secrets=secrets_of(given))
         seconds = time.monotonic() - began
     assert seconds < 25, "five seconds for all together, whatever each of them waits for"
     assert CANARY not in str(found.as_json())

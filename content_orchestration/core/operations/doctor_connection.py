@@ -1,5 +1,6 @@
 """How the doctor comes to PostgreSQL, why it does not get there, and what Dagster's own storage looks like."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -12,9 +13,9 @@ from content_orchestration.core.database import Row
 from content_orchestration.core.operations.doctor import Finding, ok, problem, warning
 from content_orchestration.core.sql import statement
 
-CONNECT_SECONDS = 4
-_STATEMENT_MS = 3000
-_OPTIONS = f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_STATEMENT_MS} -c timezone=UTC"
+CONNECT_SECONDS = 4.0
+# A statement is given up a little before the probe is, for its reason to be heard.
+_STATEMENT_SHARE = 0.75
 STALE_SECONDS = 300.0
 """A daemon says every 30 s that it lives; Dagster itself gives it half an hour before it calls it dead."""
 DAEMONS = ("ASSET", "BACKFILL", "MONITORING", "QUEUED_RUN_COORDINATOR", "SCHEDULER", "SENSOR")
@@ -54,7 +55,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"timeout expired|timed out",
-        f"no answer within {CONNECT_SECONDS} s",
+        "no answer within {seconds:g} s",
         "see that the server runs and no firewall is between",
     ),
     (
@@ -71,19 +72,26 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
 
 
 def look_into(
-    url: str, variable: str, about: str, look: Callable[[Connection[Row]], Iterator[Finding]]
+    url: str,
+    variable: str,
+    about: str,
+    look: Callable[[Connection[Row]], Iterator[Finding]],
+    *,
+    seconds: float = CONNECT_SECONDS,
 ) -> Iterator[Finding]:
-    """Connect once and yield what `look` finds; where that fails, why.
+    """Connect once, within `seconds`, and yield what `look` finds; where that fails, why.
 
     No error of the driver is passed on as it is: for a malformed URL it would quote the password.
     """
+    statement_ms = int(1000 * seconds * _STATEMENT_SHARE)
     try:
         connection = Connection[Row].connect(
-            url, row_factory=dict_row, autocommit=True, connect_timeout=CONNECT_SECONDS, options=_OPTIONS,
+            url, row_factory=dict_row, autocommit=True, connect_timeout=math.ceil(seconds),
+            options=f"-c statement_timeout={statement_ms} -c lock_timeout={statement_ms} -c timezone=UTC",
             application_name="content_orchestration_doctor",
         )  # fmt: skip
     except psycopg.OperationalError as error:
-        text, way_out = reason(str(error), variable)
+        text, way_out = reason(str(error), variable, math.ceil(seconds))
         yield problem(about, f"{_address(url)}: {text}", way_out, stops=True)
         return
     except psycopg.Error:
@@ -105,11 +113,11 @@ def look_into(
             )
 
 
-def reason(said: str, variable: str) -> tuple[str, str]:
-    """What libpq's words mean, and the way out."""
+def reason(said: str, variable: str, seconds: float = CONNECT_SECONDS) -> tuple[str, str]:
+    """What libpq's words mean, and the way out. `seconds` were given to it."""
     for pattern, text, way_out in _REASONS:
         if re.search(pattern, said):
-            return text, way_out.format(variable=variable)
+            return text.format(seconds=seconds), way_out.format(variable=variable)
     return "the connection was refused", f"try it by hand: psql with the address of {variable}"
 
 

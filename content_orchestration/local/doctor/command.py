@@ -1,6 +1,7 @@
 """The `doctor` command: which probes there are, and how their findings are printed."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from content_orchestration.core.database import Row
 
-_QUICK_SECONDS = 3
+# Of what the doctor may take in all: a client gives up before, so that its own reason is heard.
+_CLIENTS_SHARE = 0.5
 
 
 def run(*, as_json: bool = False, seconds: float = MOST_SECONDS) -> int:
@@ -44,7 +46,7 @@ def look(seconds: float = MOST_SECONDS) -> Diagnosis:
         settings = get_settings()
     except ValidationError as error:
         return Diagnosis(tuple(variables.invalid(error)), 0.0)
-    return examine(probes(settings), seconds=seconds, secrets=secrets_of(settings))
+    return examine(probes(settings, seconds=seconds), seconds=seconds, secrets=secrets_of(settings))
 
 
 def before_the_main_job(settings: Settings) -> Diagnosis:
@@ -52,25 +54,39 @@ def before_the_main_job(settings: Settings) -> Diagnosis:
     return examine(probes(settings, running=False), secrets=secrets_of(settings)).before_the_main_job()
 
 
-def probes(settings: Settings, *, running: bool = True, environment: Mapping[str, str] = os.environ) -> list[Probe]:
-    """Everything, in the order of the lines. Dagster's daemons only where it should be `running`."""
+def probes(
+    settings: Settings,
+    *,
+    running: bool = True,
+    environment: Mapping[str, str] = os.environ,
+    seconds: float = MOST_SECONDS,
+) -> list[Probe]:
+    """Everything, in the order of the lines, for `seconds` in all. Dagster's daemons only where it should be `running`.
+
+    Whoever gives the doctor more time gives it to each client: a slow server is not one that does not answer.
+    """
+    patience = _CLIENTS_SHARE * seconds
     google = environment.get("GOOGLE_APPLICATION_CREDENTIALS")
     return [
         Probe("variables", partial(variables.combinations, settings, environment)),
-        Probe("postgresql", partial(_content, settings)),
-        Probe("dagster storage", partial(_dagster, settings, running)),
-        Probe("zerodb", partial(tiers.zerodb, settings)),
-        Probe("bigquery", partial(_bigquery, settings, google)),
-        Probe("object store", partial(files.object_store, settings, partial(_any_tenant, settings))),
+        Probe("postgresql", partial(_content, settings, patience)),
+        Probe("dagster storage", partial(_dagster, settings, patience, running)),
+        Probe("zerodb", partial(tiers.zerodb, settings, patience)),
+        Probe("bigquery", partial(_bigquery, settings, patience, google)),
+        Probe(
+            "object store", partial(files.object_store, settings, patience, partial(_any_tenant, settings, patience))
+        ),
         Probe("folders", partial(files.folders, settings)),
-        Probe("pg_dump", partial(files.dump_programs, settings, partial(_server_version, settings))),
+        Probe(
+            "pg_dump", partial(files.dump_programs, settings, patience, partial(_server_version, settings, patience))
+        ),
         Probe("notices", partial(services.notifier, settings)),
         Probe("providers", partial(services.providers, settings)),
         Probe("PROVIDER_MASTER_KEY", partial(services.master_key, settings)),
     ]
 
 
-def _content(settings: Settings) -> Iterator[Finding]:
+def _content(settings: Settings, seconds: float) -> Iterator[Finding]:
     about = "postgresql"
     connected = False
 
@@ -81,12 +97,14 @@ def _content(settings: Settings) -> Iterator[Finding]:
         yield from doctor_postgres.schema(connection, f"{about} schema")
         yield from doctor_postgres.privileges(connection, about)
 
-    yield from doctor_connection.look_into(settings.database_url, "DATABASE_PUBLIC_URL", about, all_of_it)
+    yield from doctor_connection.look_into(
+        settings.database_url, "DATABASE_PUBLIC_URL", about, all_of_it, seconds=seconds
+    )
     if not connected:
         yield from doctor_postgres.not_looked_at(about)
 
 
-def _dagster(settings: Settings, running: bool) -> Iterator[Finding]:
+def _dagster(settings: Settings, seconds: float, running: bool) -> Iterator[Finding]:
     about = "dagster storage"
 
     def all_of_it(connection: "Connection[Row]") -> Iterator[Finding]:
@@ -94,33 +112,35 @@ def _dagster(settings: Settings, running: bool) -> Iterator[Finding]:
         if running:
             yield from doctor_connection.daemons(connection, "dagster daemons")
 
-    yield from doctor_connection.look_into(settings.dagster_database_url, "DAGSTER_PG_URL", about, all_of_it)
+    yield from doctor_connection.look_into(
+        settings.dagster_database_url, "DAGSTER_PG_URL", about, all_of_it, seconds=seconds
+    )
 
 
-def _bigquery(settings: Settings, google: str | None) -> Iterator[Finding]:
+def _bigquery(settings: Settings, seconds: float, google: str | None) -> Iterator[Finding]:
     if settings.bigquery_url is None:
         yield from tiers.credentials_file(google)
-    yield from tiers.bigquery_dataset(settings)
+    yield from tiers.bigquery_dataset(settings, seconds)
 
 
-def _any_tenant(settings: Settings) -> UUID | None:
-    row = _quick_answer(settings, "operations/doctor_tenant")
+def _any_tenant(settings: Settings, seconds: float) -> UUID | None:
+    row = _quick_answer(settings, "operations/doctor_tenant", seconds)
     return row["id"] if row else None
 
 
-def _server_version(settings: Settings) -> int | None:
-    row = _quick_answer(settings, "operations/doctor_server")
+def _server_version(settings: Settings, seconds: float) -> int | None:
+    row = _quick_answer(settings, "operations/doctor_server", seconds)
     return row["version"] // 10_000 if row else None
 
 
-def _quick_answer(settings: Settings, name: str) -> "Row | None":
+def _quick_answer(settings: Settings, name: str, seconds: float) -> "Row | None":
     """One row, or None where PostgreSQL cannot be asked: its own probe says why."""
     import psycopg
     from psycopg.rows import dict_row
 
     try:
         with psycopg.connect(
-            settings.database_url, row_factory=dict_row, connect_timeout=_QUICK_SECONDS, autocommit=True
+            settings.database_url, row_factory=dict_row, connect_timeout=math.ceil(seconds), autocommit=True
         ) as connection:
             return connection.execute(statement(name)).fetchone()
     except psycopg.Error:

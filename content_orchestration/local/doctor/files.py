@@ -15,8 +15,6 @@ from content_orchestration.core.operations.doctor import Finding, ok, problem, u
 from content_orchestration.core.operations.doctor_measures import Space, folder
 from content_orchestration.settings import Settings
 
-_STORE_SECONDS = 3.0
-_PROGRAM_SECONDS = 5.0
 _PROBE = b"content_orchestration doctor\n"
 
 
@@ -37,8 +35,8 @@ def folders(settings: Settings, statvfs: Callable[[Path], Space] = os.statvfs) -
         yield from folder(f"folder {name}", path, statvfs)
 
 
-def object_store(settings: Settings, tenant: Callable[[], UUID | None]) -> Iterator[Finding]:
-    """Put, read and delete one small object beside the tenants' files, where no job looks.
+def object_store(settings: Settings, seconds: float, tenant: Callable[[], UUID | None]) -> Iterator[Finding]:
+    """Put, read and delete one small object beside the tenants' files, where no job looks; each within `seconds`.
 
     `tenant` is asked for one only where each has a bucket of its own.
     """
@@ -54,7 +52,7 @@ def object_store(settings: Settings, tenant: Callable[[], UUID | None]) -> Itera
         )
         return
     try:
-        store = stores_of(settings, retry_seconds=_STORE_SECONDS).doctor(owner)
+        store = stores_of(settings, retry_seconds=seconds).doctor(owner)
         key = f"probe-{uuid4().hex}"
         with tempfile.NamedTemporaryFile(suffix=".probe") as file:
             file.write(_PROBE)
@@ -75,9 +73,9 @@ def object_store(settings: Settings, tenant: Callable[[], UUID | None]) -> Itera
     yield ok(about, f"{store.location} takes, gives back and deletes an object")
 
 
-def dump_programs(settings: Settings, server: Callable[[], int | None]) -> Iterator[Finding]:
-    """pg_dump against the server: one that is older refuses."""
-    found = {path: major for path in _candidates(settings) if (major := _major(path)) is not None}
+def dump_programs(settings: Settings, seconds: float, server: Callable[[], int | None]) -> Iterator[Finding]:
+    """pg_dump against the server: one that is older refuses. A program may take `seconds` to say its version."""
+    found = {path: major for path in _candidates(settings) if (major := _major(path, seconds)) is not None}
     about, way_out = "pg_dump", "install the server's version, and name its folder in POSTGRES_PROGRAMS"
     if not found:
         yield warning(about, "is not installed: no backup can be made", way_out)
@@ -114,9 +112,9 @@ def _candidates(settings: Settings) -> Iterator[Path]:
         return
 
 
-def _major(path: Path) -> int | None:
+def _major(path: Path, seconds: float) -> int | None:
     try:
-        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_PROGRAM_SECONDS, check=True)
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=seconds, check=True)
         return int(said.stdout.split()[2].partition(".")[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None

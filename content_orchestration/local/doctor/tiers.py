@@ -14,7 +14,6 @@ from content_orchestration.settings import Settings
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
-SECONDS = 4.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 # What a sync, a restore and maintenance do with a table of ours.
 _PERMISSIONS = (
@@ -26,15 +25,18 @@ _PERMISSIONS = (
 _GRANT = "grant BigQuery Data Editor on the dataset, BigQuery Job User and Read Session User on the project"
 
 
-def zerodb(settings: Settings, now: Callable[[], float] = time.time) -> Iterator[Finding]:
-    """Whether it answers, its clock, whether it takes our key, and whether our collections are there."""
+def zerodb(settings: Settings, seconds: float, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Whether it answers, its clock, whether it takes our key, and whether our collections are there.
+
+    Each request may take `seconds`, here and below.
+    """
     import httpx
 
     url = settings.zerodb_url
     server = urlsplit(url).netloc.rpartition("@")[2]
     try:
         # As the client does: a proxy of the environment cannot reach this machine's own servers.
-        with httpx.Client(timeout=SECONDS, trust_env=urlsplit(url).hostname not in _LOOPBACK) as client:
+        with httpx.Client(timeout=seconds, trust_env=urlsplit(url).hostname not in _LOOPBACK) as client:
             asked = now()
             answer = client.get(f"{url}/health")
             answered = now()
@@ -50,17 +52,17 @@ def zerodb(settings: Settings, now: Callable[[], float] = time.time) -> Iterator
     else:
         yield ok("zerodb", f"{server} answers in {1000 * (answered - asked):.0f} ms")
     yield http_clock("zerodb clock", asked, answer.headers.get("Date"), answered)
-    yield from _collections(settings)
+    yield from _collections(settings, seconds)
 
 
-def _collections(settings: Settings) -> Iterator[Finding]:
+def _collections(settings: Settings, seconds: float) -> Iterator[Finding]:
     from content_orchestration.core.schema.documents import COLLECTIONS
     from content_orchestration.resources.zerodb_client import ZeroDBClient
 
     try:
         with ZeroDBClient(
-            settings.zerodb_url, settings.zerodb_project_id, settings.zerodb_key, timeout=SECONDS, attempts=1,
-            total_timeout=SECONDS, concurrency=1,
+            settings.zerodb_url, settings.zerodb_project_id, settings.zerodb_key, timeout=seconds, attempts=1,
+            total_timeout=seconds, concurrency=1,
         ) as client:  # fmt: skip
             present = client.collections()
     except Permanent as error:
@@ -81,7 +83,7 @@ def _collections(settings: Settings) -> Iterator[Finding]:
         yield ok("zerodb collections", f"all {len(COLLECTIONS)} are there")
 
 
-def bigquery_dataset(settings: Settings) -> Iterator[Finding]:
+def bigquery_dataset(settings: Settings, seconds: float) -> Iterator[Finding]:
     """Credentials, dataset, location, tables, and what the credentials may do."""
     import requests
     from google.api_core import exceptions as google
@@ -100,7 +102,7 @@ def bigquery_dataset(settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
         return
     try:
-        yield from _dataset(client, settings, name)
+        yield from _dataset(client, settings, name, seconds)
     except google.Forbidden as error:
         yield problem("bigquery", f"{name}: permission denied ({error.message})", _GRANT)
     except (google.Unauthorized, GoogleAuthError):
@@ -119,13 +121,13 @@ def bigquery_dataset(settings: Settings) -> Iterator[Finding]:
         client.close()  # type: ignore[no-untyped-call]
 
 
-def _dataset(client: "bigquery.Client", settings: Settings, name: str) -> Iterator[Finding]:
+def _dataset(client: "bigquery.Client", settings: Settings, name: str, seconds: float) -> Iterator[Finding]:
     from google.api_core import exceptions as google
     from google.cloud import bigquery
 
     from content_orchestration.core.replication.tables import TABLES
 
-    once: dict[str, Any] = {"timeout": SECONDS, "retry": _no_retry()}
+    once: dict[str, Any] = {"timeout": seconds, "retry": _no_retry()}
     query = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
     client.query(
         "SELECT 1", job_config=query, location=settings.bigquery_location, job_retry=None, **once
