@@ -1,6 +1,7 @@
 """The `content-orchestration` command: what `make up`, `demo`, `down` and `clean` call. It prints for a person."""
 
 import argparse
+import math
 import shutil
 import signal
 import sys
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("env", help="print the variables that Dagster's own commands need, as shell exports")
     doctor = commands.add_parser("doctor", help="look at variables, connections, privileges, schema, clocks and disks")
     doctor.add_argument("--json", action="store_true", help="one JSON object for machines")
-    doctor.add_argument("--seconds", type=float, default=8.0, help="give up on what has not answered by then (8)")
+    doctor.add_argument("--seconds", type=_patience, default=8.0, help="give up on what has not answered by then (8)")
     given = parser.parse_args(arguments)
     command = given.command
     _say_at_once()
@@ -55,6 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted; what was done is kept, run the command again to go on", file=sys.stderr)
         return 130
     return 1
+
+
+def _patience(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 1.0 <= seconds <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 1 to 3600")
+    return seconds
 
 
 def _up(settings: Settings, started: float) -> int:

@@ -17,6 +17,7 @@ from content_orchestration.core.operations.doctor import Finding, Probe, examine
 from content_orchestration.core.operations.doctor_connection import look_into, reason
 from content_orchestration.core.operations.doctor_measures import clock, folder, http_clock
 from content_orchestration.core.operations.doctor_postgres import server
+from content_orchestration.local.cli import main
 from content_orchestration.local.doctor import services, tiers, variables
 from content_orchestration.local.doctor.secrets import secrets_of
 from content_orchestration.settings import Settings
@@ -343,3 +344,12 @@ def test_a_server_is_judged_by_what_it_says(given: dict[str, Any], state: str, s
 def test_an_address_that_libpq_cannot_read_is_not_quoted() -> None:
     (found,) = look_into("postgresql://u:canary%zz@127.0.0.1/db", "DRILL_DATABASE_URL", "p", lambda c: iter(()))
     assert (found.state, "canary" in str(found), "DRILL_DATABASE_URL" in found.text) == ("problem", False, True)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "nan", "inf", "1e9", "soon", ""])
+def test_a_time_that_is_none_is_refused_before_anything_is_looked_at(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["doctor", f"--seconds={seconds}"])
+    assert f"argument --seconds: {seconds!r} is no number of seconds from 1 to 3600" in capsys.readouterr().err
