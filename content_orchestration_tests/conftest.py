@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from content_orchestration.core.schema.postgres import upgrade
 from content_orchestration.local.platform_tables import create_platform_tables
@@ -29,6 +31,11 @@ from content_orchestration_tests.tiers import Tiers, open_tiers
 MEMORY = Path("/dev/shm")
 NEEDED = 4 * 1024**3
 """Bytes; a worker has used less than one of them, and there are several."""
+
+
+# How long an example or its making takes says how busy this machine is, and nothing of what is tested.
+hypothesis_settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("busy machine")
 
 
 def pytest_configure() -> None:

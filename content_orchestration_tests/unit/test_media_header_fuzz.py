@@ -18,10 +18,14 @@ from content_orchestration_tests import media_files as made
 
 SOAK = os.environ.get("SOAK") == "1"
 LOOKS = settings(
-    max_examples=20_000 if SOAK else 300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20_000 if SOAK else 300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 DRAWS = settings(
-    max_examples=3_000 if SOAK else 60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=3_000 if SOAK else 60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 _TINY = made.corners(24, 16)
